@@ -1,0 +1,70 @@
+"""What travels between the portal and a cluster: frozen, and free of Django.
+
+Times are aware datetimes in UTC; sizes are bytes; time limits are whole minutes. What a finished run
+cost is told by `accounting.runs.Run`, because the meaning of a GPU-second belongs to the accounting.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One job as the scheduler shall get it. Every limit is named: nothing is left to the member's script."""
+
+    token: str  # name of the job and of its folder: [a-z0-9]{26}
+    account: str
+    partition: str
+    gpus: int
+    gpu_type: str
+    nodes: int
+    cpus_per_gpu: int
+    memory_per_gpu_mib: int
+    time_limit_minutes: int
+    script: str  # the member's file inside the job's folder, run by our constant batch script
+
+
+class Verdict(Enum):
+    """The three answers to "did you take it?". Only ACCEPTED has an id; UNKNOWN is looked up, never sent again blindly."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    RETRY = "retry"  # surely not taken, and not the job's fault: try later
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the scheduler said of one job that we sent."""
+
+    token: str
+    verdict: Verdict
+    scheduler_id: str = ""
+    message: str = ""  # the scheduler's own words, one line, cleaned and capped
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """One job (or array task, or component) in the scheduler's queue."""
+
+    scheduler_id: str  # as the scheduler prints it: 530, 530_1, 537+0
+    token: str  # its job name; ours if the portal sent it
+    account: str
+    user: str
+    partition: str
+    state: str  # the scheduler's word: PENDING, RUNNING, COMPLETING …
+    reason: str  # its reason code: Resources, Priority, QOSGrpGRESMinutes …
+    submitted_at: datetime | None
+    started_at: datetime | None  # for a pending job: the scheduler's estimate
+    ended_at: datetime | None  # for a running job: start + time limit
+    nodes: str = ""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file in a job's folder on the cluster."""
+
+    path: str  # relative to the job's folder, / between parts
+    size: int
+    modified_at: datetime
