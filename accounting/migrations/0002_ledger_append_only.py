@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from portal.append_only import append_only
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounting", "0001_first")]
+    operations = [append_only("accounting_ledgerentry")]

@@ -1,0 +1,40 @@
+"""The worker's and the beat's entry: `celery -A portal worker`, `celery -A portal beat`.
+
+The database is the only truth; a message is a doorbell that may ring twice, late or never.
+"""
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("portal")
+app.conf.update(
+    broker_url=settings.REDIS_URL,
+    task_ignore_result=True,  # what a task did is in the database; there is nothing to fetch
+    task_serializer="json",
+    accept_content=["json"],  # a forged message can only be an id
+    task_acks_late=True,  # a killed worker's task rings again …
+    task_reject_on_worker_lost=True,  # … instead of being lost with it
+    worker_prefetch_multiplier=1,  # no job waits behind a long upload that another worker could pass
+    task_time_limit=3600,  # nothing hangs for ever: longer than the longest upload we allow
+    broker_transport_options={
+        "visibility_timeout": 2 * 3600,  # above the longest task, or it would run twice at once
+        "socket_timeout": 5,  # a silent Redis does not hold up a person's submit
+        "socket_connect_timeout": 2,
+    },
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # a worker waits for Redis for ever
+    task_publish_retry=False,  # a ring that fails is made good by the sweep; the page does not wait
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    beat_schedule={
+        "sync clusters": {"task": "jobs.tasks.sync_clusters", "schedule": 2.0, "options": {"expires": 2}},
+        "sweep": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+        "collect records": {"task": "jobs.tasks.collect_records", "schedule": 900.0},
+        "clear old uploads": {"task": "jobs.tasks.clear_old_uploads", "schedule": 3600.0},
+    },
+)
+app.autodiscover_tasks()

@@ -1,0 +1,40 @@
+"""The filters of `portal.words`: {{ 1234|grouped }}, {{ size|filesize }}, {{ seconds|duration }}, {{ time|ago }}."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal import words
+
+register = template.Library()
+
+
+@register.filter
+def grouped(number: int | Decimal | None) -> str:
+    return "–" if number is None else words.grouped(number)
+
+
+@register.filter
+def filesize(size: int | None) -> str:
+    return "–" if size is None else words.filesize(size)
+
+
+@register.filter
+def duration(length: timedelta | int | None) -> str:
+    return "–" if length is None else words.duration(length)
+
+
+@register.filter
+def ago(moment: datetime | None) -> str | SafeString:
+    """A <time> with the relative words, the exact time on hover; live.js keeps it true while the page is open."""
+    if moment is None:
+        return "–"
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        moment.astimezone(UTC).isoformat(),
+        words.exact(moment),
+        words.ago(moment),
+    )
