@@ -46,9 +46,13 @@ class Submission:
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One job (or array task, or component) in the scheduler's queue."""
+    """One job (or array task, or component) that the scheduler's queue lists; also for a while after its end.
+
+    The name is user-written: an entry is a job of ours only if its user is the job's own, too.
+    """
 
     scheduler_id: str  # as the scheduler prints it: 530, 530_1, 537+0
+    job_id_raw: str  # the number under which accounting knows it (Run.job_id_raw)
     token: str  # its job name; ours if the portal sent it
     account: str
     user: str

@@ -1,9 +1,10 @@
 """What every scheduler's dialect can say: for each verb a pair, build the call and read the answer. Text only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from accounting.runs import Run
 from jobs.spec import JobSpec, QueueEntry, Submission
@@ -36,16 +37,28 @@ class AnswerError(Exception):
         self.transient = transient
 
 
+class Rejected(NamedTuple):
+    """A record that could not be read: never guessed, never in the way of the others."""
+
+    record: str  # as it came, cut at 500 characters
+    reason: str
+
+
 @dataclass(frozen=True)
 class Records:
-    """What an accounting pull brought: the runs, and every record that could not be read, with the reason."""
+    """What an accounting pull brought: the runs, and every record that could not be read."""
 
     runs: tuple[Run, ...]
-    rejected: tuple[tuple[str, str], ...]
+    rejected: tuple[Rejected, ...]
 
 
 class Scheduler(Protocol):
-    """Pure pairs; running the call is the transport's work."""
+    """Pure pairs; running the call is the transport's work.
+
+    `delimiter` is a fresh random word for each call (see `new_delimiter`): what it parts can't be forged by
+    a job's name. Every `read_…` raises AnswerError when the call failed, was cut, or can't be understood:
+    that says nothing about any job.
+    """
 
     def submit(self, spec: JobSpec) -> Call: ...
     def read_submission(self, token: str, answer: Answer) -> Submission: ...
@@ -53,12 +66,12 @@ class Scheduler(Protocol):
     def estimate(self, spec: JobSpec) -> Call: ...
     def read_estimate(self, answer: Answer) -> datetime | None: ...
 
-    def queue(self) -> Call: ...
-    def read_queue(self, answer: Answer) -> tuple[QueueEntry, ...]: ...
+    def queue(self, delimiter: str) -> Call: ...
+    def read_queue(self, answer: Answer, delimiter: str) -> tuple[QueueEntry, ...]: ...
 
-    def find_in_queue(self, tokens: Sequence[str]) -> Call: ...
-    def find_in_accounting(self, tokens: Sequence[str], since: datetime) -> Call: ...
-    def read_found(self, answer: Answer) -> Mapping[str, str]: ...
+    def find_in_queue(self, tokens: Sequence[str], delimiter: str) -> Call: ...
+    def find_in_accounting(self, tokens: Sequence[str], since: datetime, delimiter: str) -> Call: ...
+    def read_found(self, answer: Answer, delimiter: str) -> Mapping[str, str]: ...
 
     def cancel(self, token: str, scheduler_id: str) -> Call: ...
     def read_cancel(self, answer: Answer) -> None: ...
@@ -66,5 +79,10 @@ class Scheduler(Protocol):
     def records(self, since: datetime, until: datetime, delimiter: str) -> Call: ...
     def read_records(self, answer: Answer, delimiter: str) -> Records: ...
 
-    def associate(self, chain: Iterable[tuple[str, str, str]], user: str, account: str) -> tuple[Call, ...]: ...
-    def read_associated(self, answers: Sequence[Answer]) -> None: ...
+    def associate(self, accounts: Sequence[str], user: str) -> tuple[Call, ...]: ...
+    def read_associated(self, accounts: Sequence[str], user: str, answers: Sequence[Answer]) -> None: ...
+
+
+def new_delimiter() -> str:
+    """A word that nobody could have written into a job's name before it was drawn."""
+    return f"@{secrets.token_hex(8)}@"

@@ -1,0 +1,48 @@
+#!/bin/bash
+# The constant batch script: the scheduler gets this, and the member's own script is its payload.
+# It starts in the job's folder. Exit code: the payload's; 73 if another job owns the folder.
+set -u
+
+# Run once. `ln` makes the name with its content in one step: whoever comes second reads a whole owner.
+# The same id again is a requeue of this very job and goes on.
+printf '%s\n' "$SLURM_JOB_ID" > ".owner.$SLURM_JOB_ID"
+ln ".owner.$SLURM_JOB_ID" .owner 2>/dev/null
+rm -f ".owner.$SLURM_JOB_ID"
+read -r owner < .owner
+if [ "$owner" != "$SLURM_JOB_ID" ]; then
+  echo "firefly: this work is already being done by job $owner; job $SLURM_JOB_ID ends here." >&2
+  exit 73
+fi
+
+payload=
+interrupted=
+trap 'interrupted=yes; pass_on TERM' TERM
+trap 'interrupted=yes; ! listens || pass_on USR1' USR1
+
+# shellcheck disable=SC2317  # both functions are reached through the traps
+pass_on() {
+  kill -s "$1" "$payload" 2>/dev/null
+}
+
+# A notice (USR1) kills a program that doesn't catch it: only one that does may hear it.
+# shellcheck disable=SC2317
+listens() {
+  local caught
+  caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$payload/status" 2>/dev/null)
+  [ -n "$caught" ] && (( 0x$caught & 1 << ($(kill -l USR1) - 1) ))
+}
+
+IFS= read -r script < .script
+if [ "$(head -c 2 -- "$script")" = '#!' ]; then
+  chmod u+x -- "$script"
+  "./$script" &
+else
+  bash "./$script" &
+fi
+payload=$!
+
+# A trap ends `wait` early; then the payload is still to be waited for.
+while wait "$payload"; status=$?; [ -n "$interrupted" ]; do
+  interrupted=
+done
+exit "$status"
