@@ -94,4 +94,4 @@ def _how_far(text: str) -> str:
         done = sum(1 for _ in places.VENV.glob("lib/python3*/site-packages/*.dist-info"))
         return f"{min(done, total)} of {total} unpacked"
     done = len(set(re.findall(r"^Collecting ([a-zA-Z0-9_.-]+)", text, re.MULTILINE)))
-    return f"{done} of {total} fetched"
+    return f"{min(done, total)} of {total} fetched"
