@@ -1,8 +1,9 @@
 """`./dev SUBCOMMAND …`: which one is meant."""
 
+import argparse
 import sys
 
-from dev import bench, checks, lock, manage
+from dev import bench, checks, clean, demo, lock, manage, slurm
 from dev.say import Stop
 
 HELP = """\
@@ -28,16 +29,31 @@ def main(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     match name:
+        case "demo":
+            return demo.demo(_demo_options(rest))
         case "manage":
             return manage.manage(rest)
+        case "slurm":
+            return slurm.slurm(rest)
         case "bench":
             return bench.bench(rest)
         case "check":
             return checks.check()
         case "lock":
             return lock.lock()
+        case "clean":
+            return clean.clean(everything=rest == ["--all"])
     print(f"./dev has no command {name!r}.\n\n{HELP}", end="", file=sys.stderr)
     return 2
+
+
+def _demo_options(words: list[str]) -> demo.Options:
+    parser = argparse.ArgumentParser(prog="./dev demo", allow_abbrev=False)
+    parser.add_argument("--once", action="store_true", help="do the main job by itself, compare, stop")
+    parser.add_argument("--fresh", action="store_true", help="start over with new data")
+    parser.add_argument("--port", type=int, default=8000, help="where the portal answers, if it is free (8000)")
+    given = parser.parse_args(words)
+    return demo.Options(once=given.once, fresh=given.fresh, port=given.port)
 
 
 if __name__ == "__main__":
