@@ -35,6 +35,12 @@ def grouped(number: int | Decimal, places: int = 0) -> str:
     return f"{whole}{mark}{fraction}" if fraction else whole
 
 
+def figure(number: int | float | Decimal) -> str:
+    """A measured amount: whole as it is, else with two decimals."""
+    amount = Decimal(str(number))
+    return grouped(amount, 0 if amount == amount.to_integral_value() else 2)
+
+
 def filesize(size: int) -> str:
     """Bytes → "1.2 MiB": three digits at most, because nobody reads more."""
     value, unit = Decimal(size), SIZES[0]

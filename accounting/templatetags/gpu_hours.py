@@ -6,23 +6,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounting.units import hours
-from portal.words import THIN, grouped
+from portal.words import THIN, figure, grouped
 
 register = template.Library()
 
 
-def figure(gpu_seconds: int) -> str:
-    """4335300 → "1 204.25"; whole hours without decimals."""
-    amount = hours(gpu_seconds)
-    return grouped(amount, 0 if amount == amount.to_integral_value() else 2)
-
-
 @register.filter
 def gpu_hours(gpu_seconds: int | None) -> str | SafeString:
-    """With the unit, for sentences and figures."""
+    """4335300 → "1 204.25 GPU-h", for sentences and figures; whole hours without decimals."""
     if gpu_seconds is None:
         return "–"
-    return _with_seconds(f"{figure(gpu_seconds)}{THIN}{_('GPU-h')}", gpu_seconds)
+    return _with_seconds(f"{figure(hours(gpu_seconds))}{THIN}{_('GPU-h')}", gpu_seconds)
 
 
 @register.filter

@@ -18,6 +18,11 @@ def grouped(number: int | Decimal | None) -> str:
 
 
 @register.filter
+def figure(number: int | float | Decimal | None) -> str:
+    return "–" if number is None else words.figure(number)
+
+
+@register.filter
 def filesize(size: int | None) -> str:
     return "–" if size is None else words.filesize(size)
 
