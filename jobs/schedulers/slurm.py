@@ -1,0 +1,260 @@
+"""The Slurm dialect: calls in the gateway's words, and Slurm's answers read. Pure text; proven on 22.05.
+
+Traps that shape it: what the command line of sbatch doesn't name is taken from elsewhere, so every limit is
+named. sacct and squeue escape nothing, and a job's name may hold newlines and delimiters, so fields are
+parted by a random word that also ends the record. A failed, cut or unreadable answer is an AnswerError,
+never an empty one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from accounting.runs import Run
+from jobs.schedulers import Answer, AnswerError, Call, Records, Rejected
+from jobs.schedulers.sacct import ASKED, parsable_records, read_answer
+from jobs.spec import JobSpec, QueueEntry, Submission, Verdict
+
+NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
+
+QUEUE_FIELDS = "iAuaPTrVSeNj"
+FOUND_IN_QUEUE = "Aj"
+FOUND_IN_ACCOUNTING = "JobIDRaw,JobName"
+SECONDS = "%Y-%m-%dT%H:%M:%S"
+
+# The job surely wasn't taken, and it isn't the job's fault.
+SURELY_NOT_TAKEN = (
+    "gateway: not started",
+    "(connect failure)",
+    "Slurm backup controller in standby mode",
+    "Slurm temporarily unable to accept job",
+    "Job creation temporarily disabled",
+    "Resource temporarily unavailable",
+    "Could not establish a configuration source",
+)
+# The job may have been sent before this went wrong.
+NOBODY_KNOWS = (
+    "timed out",
+    "Unable to contact",
+    "Transport endpoint",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+    "Connection reset",
+    "Broken pipe",
+    "Communication",
+    "Message receive failure",
+    "Message send failure",
+    "message length",
+    "authentication error",
+    "Munge",
+)
+# A refusal in Slurm's own words: it looked at the job and said no.
+REFUSAL = re.compile(r"^sbatch: (?:error|fatal): (?:Batch job submission failed: )?(.+)$", re.MULTILINE)
+
+START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.ASCII)
+JOB_ID = re.compile(r"([0-9]{1,10})(?:;[A-Za-z0-9_-]+)?")
+NOTHING_TO_CANCEL = ("No active jobs match", "Invalid job id", "already completing or completed")
+
+
+class Slurm:
+    """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
+
+    def submit(self, spec: JobSpec) -> Call:
+        return Call("sbatch", (*_limits(spec), spec.script), spec.token)
+
+    def read_submission(self, token: str, answer: Answer) -> Submission:
+        verdict, scheduler_id, message = _verdict(answer)
+        return Submission(token, verdict, scheduler_id, message)
+
+    def estimate(self, spec: JobSpec) -> Call:
+        return Call("sbatch-test", _limits(spec))
+
+    def read_estimate(self, answer: Answer) -> datetime | None:
+        """When the job would start. None: Slurm would take it and can't say when."""
+        if answer.exit_code != 0:
+            raise _failed("sbatch --test-only", answer)
+        match = START.search(answer.stderr + answer.stdout)
+        return _moment(match[1]) if match else None
+
+    def queue(self, delimiter: str) -> Call:
+        return _squeue(QUEUE_FIELDS, delimiter, "--states=all")
+
+    def read_queue(self, answer: Answer, delimiter: str) -> tuple[QueueEntry, ...]:
+        return tuple(
+            _queue_entry(*fields) for fields in _rows("squeue", answer, delimiter, len(QUEUE_FIELDS))
+        )
+
+    def find_in_queue(self, tokens: Sequence[str], delimiter: str) -> Call:
+        return _squeue(FOUND_IN_QUEUE, delimiter, "--states=all", f"--name={','.join(tokens)}")
+
+    def find_in_accounting(self, tokens: Sequence[str], since: datetime, delimiter: str) -> Call:
+        names = f"--name={','.join(tokens)}"
+        return _sacct(FOUND_IN_ACCOUNTING, delimiter, names, f"--starttime={since.astimezone(UTC):{SECONDS}}")
+
+    def read_found(self, answer: Answer, delimiter: str) -> Mapping[str, str]:
+        """token → id. If a token has several jobs, the first: it is the one that runs, the others end at once."""
+        found: dict[str, str] = {}
+        for job_id, token in sorted(_rows("search", answer, delimiter, 2), key=_by_number, reverse=True):
+            found[token] = job_id
+        return found
+
+    def cancel(self, token: str, scheduler_id: str) -> Call:
+        return Call("scancel", (scheduler_id,), token)
+
+    def read_cancel(self, answer: Answer) -> None:
+        """Quiet if the job is being ended or there is none to end: its state will say so."""
+        if answer.exit_code != 0 and not any(words in answer.stderr for words in NOTHING_TO_CANCEL):
+            raise _failed("scancel", answer)
+
+    def records(self, since: datetime, until: datetime, delimiter: str) -> Call:
+        period = (
+            f"--starttime={since.astimezone(UTC):{SECONDS}}",
+            f"--endtime={until.astimezone(UTC):{SECONDS}}",
+        )
+        return _sacct(",".join(ASKED), delimiter, *period)
+
+    def read_records(self, answer: Answer, delimiter: str) -> Records:
+        text = _whole("sacct", answer, delimiter)
+        runs: list[Run] = []
+        rejected: list[Rejected] = []
+        for item in read_answer(text, delimiter):
+            if isinstance(item, Rejected):
+                rejected.append(item)
+            else:
+                runs.append(item)
+        return Records(tuple(runs), tuple(rejected))
+
+    def associate(self, accounts: Sequence[str], user: str) -> tuple[Call, ...]:
+        """`accounts`: from the top to the project's own, each below the one before. May be repeated."""
+        chain = zip(accounts, ("root", *accounts), strict=False)
+        return (
+            *(Call("sacctmgr-account", (account, parent)) for account, parent in chain),
+            Call("sacctmgr-user", (user, accounts[-1])),
+            *(Call("sacctmgr-show", (account,)) for account in accounts),
+        )
+
+    def read_associated(self, accounts: Sequence[str], user: str, answers: Sequence[Answer]) -> None:
+        """Only what Slurm shows at the end counts: adding what is there already is an error in its eyes."""
+        shown = answers[-len(accounts) :]
+        for answer, account, parent in zip(shown, accounts, ("root", *accounts), strict=False):
+            if answer.exit_code != 0 or answer.truncated:
+                raise _failed("sacctmgr", answer)
+            if f"{account}|{parent}|" not in answer.stdout.splitlines():
+                raise _not_associated(f"account {account} below {parent}", answers)
+        if f"{accounts[-1]}||{user}" not in shown[-1].stdout.splitlines():
+            raise _not_associated(f"{user} in account {accounts[-1]}", answers)
+
+
+def _limits(spec: JobSpec) -> tuple[str, ...]:
+    """Counts for a node and its one task, not for a GPU: that holds on every version and with every plugin."""
+    if spec.nodes < 1 or spec.gpus < 1 or spec.gpus % spec.nodes:
+        raise ValueError(f"{spec.gpus} GPUs can't be spread evenly over {spec.nodes} nodes")
+    gpus = spec.gpus // spec.nodes
+    kind = f"{spec.gpu_type}:" if spec.gpu_type else ""
+    return (
+        f"--account={spec.account}",
+        f"--partition={spec.partition}",
+        f"--nodes={spec.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={spec.cpus_per_gpu * gpus}",
+        f"--mem={spec.memory_per_gpu_mib * gpus}M",
+        f"--gres=gpu:{kind}{gpus}",
+        f"--time={spec.time_limit_minutes}",
+        f"--signal=B:USR1@{NOTICE_SECONDS}",
+        "--requeue",
+    )
+
+
+def _verdict(answer: Answer) -> tuple[Verdict, str, str]:
+    message = one_line(answer.stderr)
+    if answer.exit_code == 0 and (match := JOB_ID.fullmatch(answer.stdout.strip())):
+        return Verdict.ACCEPTED, match[1], message
+    if answer.exit_code in (0, None) or answer.exit_code < 0:
+        return Verdict.UNKNOWN, "", message
+    if any(words in answer.stderr for words in SURELY_NOT_TAKEN):
+        return Verdict.RETRY, "", message
+    if any(words in answer.stderr for words in NOBODY_KNOWS):
+        return Verdict.UNKNOWN, "", message
+    if answer.stderr.startswith("gateway: "):
+        return Verdict.REFUSED, "", message.removeprefix("gateway: ")
+    refusals = REFUSAL.findall(answer.stderr)
+    if refusals:
+        return Verdict.REFUSED, "", one_line(refusals[-1])
+    return Verdict.UNKNOWN, "", message
+
+
+def _squeue(fields: str, delimiter: str, *options: str) -> Call:
+    layout = "".join(f"%{field}{delimiter}" for field in fields)
+    return Call("squeue", ("--noheader", "--array", f"--format={layout}", *options))
+
+
+def _sacct(fields: str, delimiter: str, *options: str) -> Call:
+    flags = ("--allocations", "--duplicates", "--noconvert", "--noheader", "--parsable")
+    return Call("sacct", (*flags, f"--delimiter={delimiter}", f"--format={fields}", *options))
+
+
+def _whole(program: str, answer: Answer, delimiter: str) -> str:
+    if answer.exit_code != 0:
+        raise _failed(program, answer)
+    if answer.truncated or (answer.stdout and not answer.stdout.endswith(f"{delimiter}\n")):
+        raise AnswerError(f"The answer of {program} was cut off.", transient=True)
+    return answer.stdout
+
+
+def _rows(program: str, answer: Answer, delimiter: str, columns: int) -> list[list[str]]:
+    """Whole records only: one that can't be read means that the answer as a whole isn't understood."""
+    rows: list[list[str]] = []
+    for record in parsable_records([_whole(program, answer, delimiter)], delimiter, columns):
+        if isinstance(record, Rejected):
+            raise AnswerError(f"A record of {program} {record.reason}.", transient=False)
+        rows.append(record)
+    return rows
+
+
+def _queue_entry(
+    job_id: str, raw: str, user: str, account: str, partition: str, state: str, reason: str, *rest: str
+) -> QueueEntry:
+    submitted, start, end, nodes, name = rest
+    return QueueEntry(
+        scheduler_id=job_id,
+        job_id_raw=raw,
+        token=name,
+        account=account,
+        user=user,
+        partition=partition,
+        state=state,
+        reason=reason,
+        submitted_at=_moment(submitted),
+        started_at=_moment(start),
+        ended_at=_moment(end),
+        nodes=nodes,
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """A time in UTC; None for every way in which Slurm says that there is none."""
+    try:
+        return datetime.strptime(text, SECONDS).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _by_number(row: Sequence[str]) -> int:
+    return int(row[0]) if row[0].isascii() and row[0].isdigit() else 0
+
+
+def _failed(program: str, answer: Answer) -> AnswerError:
+    said = one_line(answer.stderr) or "nothing"
+    if answer.exit_code is None:
+        return AnswerError(f"{program} did not end in time.", transient=True)
+    return AnswerError(f"{program} failed with exit code {answer.exit_code} and said: {said}", transient=True)
+
+
+def _not_associated(what: str, answers: Sequence[Answer]) -> AnswerError:
+    said = one_line(" ".join(answer.stderr for answer in answers if answer.exit_code != 0)) or "nothing"
+    return AnswerError(f"Slurm does not show {what}. It said: {said}", transient=True)
+
+
+def one_line(text: str) -> str:
+    """The scheduler's words, fit for a page: printable, one line, at most 300 characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())[:300]
