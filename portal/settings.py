@@ -32,7 +32,7 @@ SECRET_KEY = needed(
 DEBUG = env.bool("DEBUG", False)
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000")  # for links in mails
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 CENTRE_NAME = env.str("CENTRE_NAME", "Firefly")  # in the top bar and in mails
 HTTPS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -139,15 +139,17 @@ REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 # ── Clusters: where they are and how to log in; what can be allocated on them is in the database ──
 CLUSTERS_FILE = Path(env.str("CLUSTERS_FILE", f"{BASE_DIR}/.state/demo/clusters.toml"))
+POSIX_PREFIX = env.str("POSIX_PREFIX", "fp-")  # of the POSIX users that the portal asks a centre to make
 JOBS_IN_FLIGHT_PER_PERSON = env.int("JOBS_IN_FLIGHT_PER_PERSON", 500)
 
 # ── What the browser gets ───────────────────────────────────────────────────
 NODE_MODULES = Path(env.str("NODE_MODULES", f"{BASE_DIR}/.state/node/node_modules"))
 ICONS_DIR = NODE_MODULES / "@tabler" / "icons" / "icons" / "outline"
+TABLER = NODE_MODULES / "@tabler" / "core" / "dist"
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", f"{BASE_DIR}/.state/static"))
 STATICFILES_DIRS = [
-    ("tabler", NODE_MODULES / "@tabler" / "core" / "dist"),
+    *((f"tabler/{part}", TABLER / part) for part in ("css", "img", "js")),  # libs/ names files that it lacks
     ("htmx", NODE_MODULES / "htmx.org" / "dist"),
     ("tus", NODE_MODULES / "tus-js-client" / "dist"),
     ("chartjs", NODE_MODULES / "chart.js" / "dist"),
