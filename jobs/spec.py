@@ -72,3 +72,21 @@ class FileEntry:
     path: str  # relative to the job's folder, / between parts
     size: int
     modified_at: datetime
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a job's folder that may be fetched."""
+
+    files: tuple[FileEntry, ...]
+    others: int  # links, pipes and files with names that we don't carry: only counted
+    truncated: bool  # there are more files than are listed
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A piece of a growing file. `size` None: the file isn't there (yet)."""
+
+    size: int | None
+    offset: int  # of the first byte of `data`
+    data: bytes

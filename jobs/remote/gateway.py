@@ -5,7 +5,7 @@
 
 Contract. SSH_ORIGINAL_COMMAND is exactly one word:
 
-    run   stdin {"v":1,"calls":[{"verb","args":[…],"token"}…]}
+    run   stdin {"v":1,"budget":SECONDS,"calls":[{"verb","args":[…],"token"}…]}
           stdout {"v":1,"time":SECONDS,"results":[{"exit","stdout","stderr","truncated"}…]}
     put   stdin a JSON line {"token","path","offset","size","sha256","mode"}, then bytes
           stdout {"v":1,"offset":SIZE_SO_FAR,"complete":BOOL}
@@ -15,7 +15,8 @@ Contract. SSH_ORIGINAL_COMMAND is exactly one word:
 Each verb of `run` belongs to a role; its options are checked one by one, so no text of a user ever reaches
 an argument. `exit` null means that nobody knows what the call did. Verbs of the gateway itself print JSON.
 What the gateway refuses by itself has exit 64 and a stderr that begins with "gateway: ".
-A request that can't be read: {"v":1,"error":SENTENCE} and exit 2; put or get that failed: the same, exit 1.
+A request that can't be read: {"v":1,"error":SENTENCE} and exit 2; put or get that failed: the same, exit 1,
+and "transient":true if sending it again may help.
 
 The job's folder is ~/firefly/TOKEN. Submitting leaves marks in it: `.submitting` before sbatch, locked
 while sbatch lives; `.submitted` with the id after it. A second sbatch for the token gives the same id, or
@@ -58,7 +59,7 @@ STDERR_CAP = 64 << 10
 TAIL_CAP = 256 << 10
 LIST_CAP = 5000
 CHUNK = 1 << 20
-RUN_BUDGET = 240.0  # seconds for all calls of one request: less than a certificate's life
+LONGEST_RUN = 240  # seconds for all calls of one request: less than a certificate's life
 LAST_RESORT = 900  # seconds after which this process ends, whatever it waits for
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -71,6 +72,10 @@ class Malformed(Exception):
 
 class Refusal(Exception):
     """The gateway won't do it; nothing was done."""
+
+
+class Damaged(Refusal):
+    """What arrived is not what was sent; sending it again may help."""
 
 
 class Call(NamedTuple):
@@ -238,7 +243,8 @@ class Budget:
             )
         except OSError as error:
             return Result(75, "", f"gateway: not started: {error}")
-        result = watch(process, deadline, self.output)
+        with process:
+            result = watch(process, deadline, self.output)
         self.output -= len(result.stdout)
         if result.exit is None:
             self.ends = 0.0
@@ -247,25 +253,24 @@ class Budget:
 
 def watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> Result:
     """Read both pipes to their end or to the deadline; what is over the cap is read and dropped."""
-    streams = {process.stdout: (bytearray(), cap), process.stderr: (bytearray(), STDERR_CAP)}
+    kept, room = {"stdout": bytearray(), "stderr": bytearray()}, {"stdout": cap, "stderr": STDERR_CAP}
     truncated = False
     with selectors.DefaultSelector() as selector:
-        for stream in streams:
-            selector.register(stream, selectors.EVENT_READ)
+        for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
+            if stream:
+                selector.register(stream, selectors.EVENT_READ, name)
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
-                kept, room = streams[key.fileobj]
                 chunk = os.read(key.fd, CHUNK)
-                truncated = truncated or len(kept) + len(chunk) > room
-                kept += chunk[: room - len(kept)]
                 if not chunk:
                     selector.unregister(key.fileobj)
+                free = room[key.data] - len(kept[key.data])
+                truncated = truncated or len(chunk) > free
+                kept[key.data] += chunk[:free]
     exit_code = ended(process, deadline)
-    out, err = (bytes(kept).decode("utf-8", "replace") for kept, _ in streams.values())
-    for stream in streams:
-        stream.close()
+    out, err = kept["stdout"].decode("utf-8", "replace"), kept["stderr"].decode("utf-8", "replace")
     return Result(
-        exit_code, out, err if exit_code is not None else err + "gateway: ran out of time", truncated
+        exit_code, out, err if exit_code is not None else f"gateway: ran out of time\n{err}", truncated
     )
 
 
@@ -723,32 +728,42 @@ VERBS: dict[str, dict[str, Callable[[Call, Budget], Result]]] = {
 
 
 def run(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
-    calls = read_calls(stdin.read(REQUEST_CAP + 1))
-    budget = Budget(RUN_BUDGET, OUTPUT_CAP)
+    seconds, calls = read_request(stdin.read(REQUEST_CAP + 1))
+    budget = Budget(seconds, OUTPUT_CAP)
     results = [answered(role, call, budget)._asdict() for call in calls]
     say(stdout, {"v": VERSION, "time": time.time(), "results": results})
 
 
-def read_calls(request: bytes) -> list[Call]:
+def read_request(request: bytes) -> tuple[int, list[Call]]:
     if len(request) > REQUEST_CAP:
         raise Malformed("the request is too long")
     document = read_object(request)
     calls = document.get("calls")
     if document.get("v") != VERSION or not isinstance(calls, list):
-        raise Malformed(f'expected {{"v": {VERSION}, "calls": […]}}')
+        raise Malformed(f'expected {{"v": {VERSION}, "budget": SECONDS, "calls": […]}}')
     if len(calls) > CALLS_CAP:
         raise Malformed(f"more than {CALLS_CAP} calls")
-    return [read_call(call) for call in calls]
+    return min(whole(document, "budget"), LONGEST_RUN), [read_call(call) for call in calls]
 
 
 def read_call(document: Any) -> Call:
-    if not isinstance(document, dict):
-        raise Malformed("a call is no object")
-    verb, args, token = document.get("verb"), document.get("args", []), document.get("token", "")
-    texts = [verb, token, *args] if isinstance(args, list) else [None]
-    if not all(isinstance(text, str) and "\0" not in text for text in texts):
-        raise Malformed("verb, args and token must be texts")
-    return Call(texts[0], tuple(texts[2:]), texts[1])
+    if not isinstance(document, dict) or not isinstance(document.get("args"), list):
+        raise Malformed("a call is an object with verb, args and token")
+    args = tuple(text(arg, "args") for arg in document["args"])
+    return Call(text(document.get("verb"), "verb"), args, text(document.get("token"), "token"))
+
+
+def text(value: object, what: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise Malformed(f"{what} must be text")
+    return value
+
+
+def whole(document: dict[str, Any], key: str) -> int:
+    value = document.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
+        raise Malformed(f"{key} must be a whole number")
+    return value
 
 
 def read_object(text: bytes) -> dict[str, Any]:
@@ -778,21 +793,16 @@ def put(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     parts = path_parts(header.get("path"))
     if parts == (LOG,):
         raise Refusal(f"{LOG} is where the job's own output goes; give the file another name")
-    begin, size, digest = header.get("offset"), header.get("size"), header.get("sha256")
-    if not (whole(begin) and whole(size) and begin <= size) or header.get("mode") not in ("600", "700"):
-        raise Malformed("offset, size and mode must be whole numbers, 600 or 700")
-    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise Malformed("sha256 must be 64 hexadecimal digits")
+    begin, size = whole(header, "offset"), whole(header, "size")
+    digest, mode = text(header.get("sha256"), "sha256"), text(header.get("mode"), "mode")
+    if begin > size or mode not in ("600", "700") or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise Malformed("offset is past size, or mode is not 600 or 700, or sha256 not 64 hexadecimal digits")
     with parent_of(header.get("token"), parts, create=True) as parent:
         now = write_from(parent, parts[-1], begin, size, stdin)
         complete = now == size
         if complete:
-            finish(parent, parts[-1], digest, int(header["mode"], 8))
+            finish(parent, parts[-1], digest, int(mode, 8))
     say(stdout, {"v": VERSION, "offset": now, "complete": complete})
-
-
-def whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def write_from(parent: int, name: str, begin: int, size: int, stdin: BinaryIO) -> int:
@@ -855,9 +865,7 @@ def sha256(fd: int) -> str:
 def get(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     header = read_header(role, stdin)
     parts = path_parts(header.get("path"))
-    begin, length = header.get("offset"), header.get("length")
-    if not (whole(begin) and whole(length)):
-        raise Malformed("offset and length must be whole numbers")
+    begin, length = whole(header, "offset"), whole(header, "length")
     with (
         parent_of(header.get("token"), parts) as parent,
         opened(parts[-1], OPEN_FILE, within=parent) as fd,
@@ -905,7 +913,9 @@ def main(argv: list[str]) -> int:
         return 2
     except (Refusal, OSError) as error:
         with contextlib.suppress(OSError):  # whoever listened may be gone
-            say(stdout, {"v": VERSION, "error": getattr(error, "strerror", None) or str(error)})
+            again = isinstance(error, Damaged)
+            sentence = getattr(error, "strerror", None) or str(error)
+            say(stdout, {"v": VERSION, "error": sentence, "transient": again})
         return 1
     return 0
 

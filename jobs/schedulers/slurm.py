@@ -144,6 +144,16 @@ class Slurm:
         if f"{accounts[-1]}||{user}" not in shown[-1].stdout.splitlines():
             raise _not_associated(f"{user} in account {accounts[-1]}", answers)
 
+    def dissociate(self, account: str, user: str) -> tuple[Call, ...]:
+        return Call("sacctmgr-remove-user", (user, account)), Call("sacctmgr-show", (account,))
+
+    def read_dissociated(self, account: str, user: str, answers: Sequence[Answer]) -> None:
+        removed, shown = answers
+        if shown.exit_code != 0 or shown.truncated:
+            raise _failed("sacctmgr", shown)
+        if f"{account}||{user}" in shown.stdout.splitlines():
+            raise _failed("sacctmgr", removed)
+
 
 def _limits(spec: JobSpec) -> tuple[str, ...]:
     """Counts for a node and its one task, not for a GPU: that holds on every version and with every plugin."""
