@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from dev import bench, checks, clean, demo, lock, manage, slurm
+from dev import bench, checks, clean, demo, lock, manage, slurm, suites
 from dev.say import Stop
 
 HELP = """\
@@ -31,6 +31,8 @@ def main(words: list[str]) -> int:
     match name:
         case "demo":
             return demo.demo(_demo_options(rest))
+        case "test":
+            return suites.test(rest)
         case "manage":
             return manage.manage(rest)
         case "slurm":
@@ -51,7 +53,9 @@ def _demo_options(words: list[str]) -> demo.Options:
     parser = argparse.ArgumentParser(prog="./dev demo", allow_abbrev=False)
     parser.add_argument("--once", action="store_true", help="do the main job by itself, compare, stop")
     parser.add_argument("--fresh", action="store_true", help="start over with new data")
-    parser.add_argument("--port", type=int, default=8000, help="where the portal answers, if it is free (8000)")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="where the portal answers, if it is free (8000)"
+    )
     given = parser.parse_args(words)
     return demo.Options(once=given.once, fresh=given.fresh, port=given.port)
 

@@ -12,8 +12,9 @@ def clean(*, everything: bool) -> int:
         print("There is nothing to remove.")
         return 0
     rights.become_root("Removing the demo's users")
-    if running.stop():
-        print("Stopped the running demo.")
+    for what in ("demo", "test"):
+        if running.stop(what):
+            print(f"Stopped the running {what}.")
     for instance in _instances():
         print(cluster.destroy(instance))
     kept = [] if everything else [places.VENV, places.NODE]

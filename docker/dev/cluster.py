@@ -8,16 +8,14 @@ from pathlib import Path
 
 from dev import places, rights, say, services
 
-PREFIX = "fp-"
-
 
 def packages() -> list[str]:
     return _ask("packages").split()
 
 
-def users() -> list[str]:
+def users(prefix: str) -> list[str]:
     """A line for each system user that it makes."""
-    return _ask("users", "--prefix", PREFIX).splitlines()
+    return _ask("users", "--prefix", prefix).splitlines()
 
 
 def command(verb: str, *words: str, state: Path = places.DEMO) -> list[str]:
@@ -25,13 +23,13 @@ def command(verb: str, *words: str, state: Path = places.DEMO) -> list[str]:
 
 
 @contextmanager
-def running(state: Path, name: str, *options: str) -> Iterator[None]:
+def running(state: Path, name: str, prefix: str) -> Iterator[None]:
     """The cluster, up. It goes down at the end, and also when ./dev is killed."""
     guard = _guard(state)
     try:
         with say.step("Starting the Slurm cluster") as under_way:
             log = places.folder(state / "log") / "cluster.log"
-            up = command("up", "--name", name, "--prefix", PREFIX, *options, state=state)
+            up = command("up", "--name", name, "--prefix", prefix, state=state)
             say.run_logged(under_way, up, log, _last_line)
         _give_to_owner(state)
         yield

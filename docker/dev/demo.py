@@ -27,6 +27,7 @@ from dev import (
 from dev.services import Crew, Service
 
 CLUSTER_NAME = "demo"
+PREFIX = "fp-"  # of the system users
 LOGS = places.DEMO / "log"
 
 
@@ -48,14 +49,14 @@ class LogIn:
 def demo(options: Options) -> int:
     rights.become_root("The demo")
     services.end_on_signals()
-    with running.only_one():
+    with running.only_one("demo"):
         began = time.monotonic()
         _say_what_will_happen()
         install()
         if options.fresh:
             clean.start_over()
         places.folder(LOGS)
-        with cluster.running(places.DEMO, CLUSTER_NAME), services.crew() as crew:
+        with cluster.running(places.DEMO, CLUSTER_NAME, PREFIX), services.crew() as crew:
             env = bring_up(crew, options.port)
             people = log_ins(env)
             say.line(f"\nEverything is up after {say.duration(time.monotonic() - began)}.")
@@ -84,7 +85,7 @@ def bring_up(crew: Crew, port: int) -> dict[str, str]:
     prepare.static_files(env)
     for service in _portal(address):
         crew.start(service, env)
-    running.announce(address)
+    running.announce("demo", address)
     return env
 
 
@@ -122,7 +123,7 @@ def _say_what_will_happen() -> None:
         _item("Front end", f"installs {len(node.packages())} packages of package-lock.json into .state/node")
     if not lacking and python.ready() and node.ready():
         _item("Packages", "all are there")
-    _item("System users", "; ".join(" ".join(user.split()) for user in cluster.users()))
+    _item("System users", "; ".join(" ".join(user.split()) for user in cluster.users(PREFIX)))
     _item("Data", "all in .state/; ./dev clean removes users and data again")
     say.line()
 

@@ -66,6 +66,11 @@ def as_owner(env: dict[str, str]) -> dict[str, Any]:
     return {"env": env | home, "user": person.pw_uid, "group": person.pw_gid, "extra_groups": groups}
 
 
+def as_user(name: str, env: dict[str, str]) -> dict[str, Any]:
+    """The arguments for subprocess that run a program as a system user."""
+    return {"env": env, "user": name, "group": name, "extra_groups": []}
+
+
 def give_to_owner(path: Path) -> None:
     """What root made in the checkout is the owner's."""
     person = owner()

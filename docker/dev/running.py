@@ -1,4 +1,4 @@
-"""Does this checkout's demo run, and where? A lock says so that ends with its holder, however that ends."""
+"""Does this checkout's demo (or test) run, and where? A lock says so, which ends with its holder, however that ends."""
 
 import fcntl
 import json
@@ -9,68 +9,67 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from dev import places, rights
 from dev.say import Stop
 
-LOCK = places.STATE / "demo.lock"
-
 
 @dataclass(frozen=True)
-class Demo:
+class Run:
     pid: int
-    address: str  # "" while it is starting
+    address: str  # "" while it is starting, and for tests
+
+    def __str__(self) -> str:
+        return f"at {self.address} (process {self.pid})" if self.address else f"as process {self.pid}"
 
 
 @contextmanager
-def only_one() -> Iterator[None]:
-    """Holds the lock; stops with the other's address if another has it."""
+def only_one(what: str) -> Iterator[None]:
+    """Holds the lock of `what`; stops if another process has it, and says where that is."""
     places.folder(places.STATE)
-    opened = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(opened)
-        other = demo()
-        where = f"at {other.address}" if other and other.address else "and is just starting"
-        raise Stop(
-            f"This checkout's demo is already running {where}. To stop it: ./dev clean, or Ctrl-C there."
-        ) from None
-    rights.give_to_owner(LOCK)
-    announce("")
-    try:
+    with _lock(what).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stop = f"To stop it: Ctrl-C there, or kill {other.pid}." if (other := find(what)) else ""
+            raise Stop(f"This checkout's {what} is already running {other or ''}. {stop}") from None
+        rights.give_to_owner(_lock(what))
+        announce(what, "")
         yield
-    finally:
-        os.close(opened)
 
 
-def announce(address: str) -> None:
-    """Tells others where the demo answers."""
-    LOCK.write_text(json.dumps({"pid": os.getpid(), "address": address}) + "\n")
+def announce(what: str, address: str) -> None:
+    """Tells others where it answers."""
+    _lock(what).write_text(json.dumps({"pid": os.getpid(), "address": address}) + "\n")
 
 
-def demo() -> Demo | None:
-    """The demo that runs from this checkout."""
-    if not LOCK.exists():
+def find(what: str) -> Run | None:
+    """The demo or test that runs from this checkout."""
+    if not _lock(what).exists():
         return None
-    with LOCK.open() as file:
+    with _lock(what).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return Demo(**json.load(file))
+            return Run(**json.load(file))
     return None
 
 
-def stop(seconds: float = 60) -> bool:
-    """Stops the running demo, and waits until all that it started has ended; whether there was one."""
-    other = demo()
+def stop(what: str, seconds: float = 60) -> bool:
+    """Stops it, and waits until all that it started has ended; whether there was one."""
+    other = find(what)
     if other is None:
         return False
     os.kill(other.pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     pause = threading.Event()
-    while demo() is not None:
+    while find(what) is not None:
         if time.monotonic() > deadline:
-            raise Stop(f"The demo (process {other.pid}) did not stop in {seconds:.0f} seconds.")
+            raise Stop(f"The {what} (process {other.pid}) did not stop in {seconds:.0f} seconds.")
         pause.wait(0.2)
     return True
+
+
+def _lock(what: str) -> Path:
+    return places.STATE / f"{what}.lock"

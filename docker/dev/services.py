@@ -31,6 +31,7 @@ class Service:
     log: Path
     ready: Callable[[], bool]
     cwd: Path = places.ROOT
+    user: str | None = None  # None: the checkout's owner
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Crew:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
-                **rights.as_owner(env),
+                **(rights.as_user(service.user, env) if service.user else rights.as_owner(env)),
             )
             running = Running(service, process)
             self._running.append(running)
@@ -85,11 +86,10 @@ class Crew:
             self.check()
             pause.wait(0.5)
 
-    def run(self, command: list[str], env: dict[str, str]) -> int:
+    def run(self, command: list[str], env: dict[str, str], *, as_root: bool = False) -> int:
         """Runs a program beside the services; its exit status. It ends when one of them does."""
-        process = subprocess.Popen(
-            command, cwd=places.ROOT, preexec_fn=_die_with_parent, **rights.as_owner(env)
-        )
+        how = {"env": env} if as_root else rights.as_owner(env)
+        process = subprocess.Popen(command, cwd=places.ROOT, preexec_fn=_die_with_parent, **how)
         try:
             while True:
                 self.check()

@@ -1,0 +1,152 @@
+"""`./dev test`: all tests, on SQLite and PostgreSQL, against a real SSH server, Slurm, Redis and browser."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev import (
+    cluster,
+    debian,
+    node,
+    places,
+    postgres,
+    prepare,
+    python,
+    redis,
+    rights,
+    running,
+    say,
+    services,
+)
+from dev.services import Crew
+
+CLUSTER_NAME = "test"
+PREFIX = "fp-t-"  # the demo's users have fp-
+PACKAGES = ["redis-server", "gettext", "postgresql", "chromium", "fonts-dejavu-core"]
+LOGS = places.TEST / "log"
+UNITS = "not cluster and not e2e"
+PARTS = "cluster or e2e"
+
+
+@dataclass(frozen=True)
+class Counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int  # of pytest
+    counts: Counts
+
+
+def test(words: list[str]) -> int:
+    """All suites, or with pytest's arguments those tests. 0 only if every test passed."""
+    rights.become_root("Testing on a real Slurm and PostgreSQL")
+    services.end_on_signals()
+    with running.only_one("test"):
+        began = time.monotonic()
+        _install()
+        outcomes = list(_all()) if not words else [_chosen(words)]
+        return _sum_up(outcomes, time.monotonic() - began)
+
+
+def _install() -> None:
+    debian.install([*cluster.packages(), *PACKAGES, *python.debian_packages()])
+    python.install()
+    node.install()
+    places.folder(LOGS)
+    prepare.translations(_environment())
+
+
+def _all() -> Iterator[Outcome]:
+    with services.crew() as crew:
+        yield _pytest(crew, "Tests on SQLite", ["-m", UNITS], _environment())
+        with postgres.running(LOGS / "postgres.log") as url:
+            env = _environment(DATABASE_URL=url)
+            yield _pytest(crew, "The same on PostgreSQL", ["-m", UNITS], env)
+            with _parts(crew, env) as whole:
+                yield _pytest(crew, "Real Slurm, SSH, Redis and browser", ["-m", PARTS], whole, as_root=True)
+
+
+def _chosen(words: list[str]) -> Outcome:
+    """Only the tests that pytest's arguments name; what they need is started."""
+    arguments = [word for word in words if word != "--postgres"]
+    names_parts = any("cluster" in word or "e2e" in word for word in arguments)
+    if not names_parts and "-m" not in arguments:
+        arguments = ["-m", UNITS, *arguments]
+    with ExitStack() as needed:
+        crew = needed.enter_context(services.crew())
+        env = _environment()
+        if "--postgres" in words:
+            env["DATABASE_URL"] = needed.enter_context(postgres.running(LOGS / "postgres.log"))
+        if names_parts:
+            env = needed.enter_context(_parts(crew, env))
+        return _pytest(crew, "Chosen tests", arguments, env, as_root=names_parts)
+
+
+@contextmanager
+def _parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Redis and a Slurm cluster for the tests, up; the environment that names them."""
+    say.heading("What the next tests run on")
+    service, url = redis.service(places.TEST, "")
+    crew.start(service, env)
+    prepare.static_files(env)
+    with cluster.running(places.TEST, CLUSTER_NAME, PREFIX):
+        yield env | {"REDIS_URL": url, "TEST_REDIS_URL": url}
+
+
+def _pytest(
+    crew: Crew, title: str, arguments: list[str], env: dict[str, str], *, as_root: bool = False
+) -> Outcome:
+    say.heading(title)
+    report = places.TEST / "report.xml"
+    report.unlink(missing_ok=True)
+    color = ["--color=yes"] if os.isatty(1) else []
+    command = [places.program("python"), "-m", "pytest", f"--junitxml={report}", *color, *arguments]
+    return Outcome(crew.run(command, env, as_root=as_root), _counts(report))
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """What tests/environment.py does not set by itself."""
+    settings = {
+        "FIREFLY_TEST_STATE": str(places.TEST),
+        "CLUSTERS_FILE": str(places.TEST / "clusters.toml"),
+        "UPLOAD_ROOT": str(places.TEST / "uploads"),
+        "STATIC_ROOT": str(places.STATE / "static"),
+        "POSIX_PREFIX": PREFIX,
+        "DATABASE_URL": f"sqlite:///{places.TEST}/db.sqlite3",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return os.environ | settings | more
+
+
+def _counts(report: Path) -> Counts:
+    """What pytest counted; nothing if it did not come so far."""
+    if not report.exists():
+        return Counts()
+    attributes = re.search(r"<testsuite ([^>]*)>", report.read_text())
+    told = dict(re.findall(r'(\w+)="(\d+)"', attributes[1])) if attributes else {}
+    total, skipped, failures, errors = (
+        int(told.get(name, 0)) for name in ("tests", "skipped", "failures", "errors")
+    )
+    failed = failures + errors
+    return Counts(total - failed - skipped, failed, skipped)
+
+
+def _sum_up(outcomes: list[Outcome], seconds: float) -> int:
+    counts = sum((outcome.counts for outcome in outcomes), Counts())
+    fine = all(outcome.status == 0 for outcome in outcomes)
+    if not fine and not counts.failed:
+        print("\nA suite could not run, or had no test: what pytest said is above.")
+    print(f"\n{'All tests passed' if fine else 'Tests failed'} after {say.duration(seconds)}.")
+    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped", flush=True)
+    return 0 if fine else 1
