@@ -25,7 +25,7 @@ import scheduler_accounts
 from daemons import Daemon
 from instance import ClusterError, Instance, claim, load, write_atomically
 
-START_SECONDS = 20  # a slow machine at its first start; one step
+START_SECONDS = 180  # a slow machine at its first start; one step
 STOP_SECONDS = 20  # for each daemon
 RESTARTS = 5  # in a minute, before we believe that it will not stay
 
@@ -46,7 +46,9 @@ class Boot:
         instance = self.instance
         self.tell("starting")
         settle(instance)
-        self.start("message authority and database", daemons.message_authority(instance), daemons.database(instance))
+        self.start(
+            "message authority and database", daemons.message_authority(instance), daemons.database(instance)
+        )
         self.start("accounting", daemons.accounting(instance))
         self.step("the portal's users", self.make_users)
         self.start("controller", daemons.controller(instance))
@@ -85,7 +87,9 @@ class Boot:
                 cwd="/",
                 env={**self.instance.environment(), **daemon.environment},
                 start_new_session=True,
-                **identity(daemon),
+                user=daemon.user,
+                group=daemon.user,
+                extra_groups=[] if daemon.user else None,
             )
         self.running[daemon.name] = daemon, process
 
@@ -95,7 +99,9 @@ class Boot:
             if self.running[daemon.name][1].poll() is not None:
                 raise ClusterError(f"{daemon.name} ended while starting. {self.last_words(daemon)}")
             if time.monotonic() > deadline:
-                raise ClusterError(f"{daemon.name} was not ready in {START_SECONDS} s. {self.last_words(daemon)}")
+                raise ClusterError(
+                    f"{daemon.name} was not ready in {START_SECONDS} s. {self.last_words(daemon)}"
+                )
             time.sleep(0.05)
 
     def last_words(self, daemon: Daemon) -> str:
@@ -145,7 +151,13 @@ class Boot:
 
     def tell(self, phase: str, reason: str = "") -> None:
         processes = {name: process.pid for name, (_, process) in self.running.items()}
-        status = {"phase": phase, "reason": reason, "pid": self.host_pid, "steps": self.steps, "inside": processes}
+        status = {
+            "phase": phase,
+            "reason": reason,
+            "pid": self.host_pid,
+            "steps": self.steps,
+            "inside": processes,
+        }
         write_atomically(self.instance.status, json.dumps(status, indent=1) + "\n")
 
 
@@ -160,10 +172,6 @@ def mount(*arguments: str) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         raise ClusterError(f"mount failed: {done.stderr.strip()}")
-
-
-def identity(daemon: Daemon) -> dict[str, str | list[str]]:
-    return {"user": daemon.user, "group": daemon.user, "extra_groups": []} if daemon.user else {}
 
 
 def next_dead() -> int | None:

@@ -79,7 +79,9 @@ def up(arguments: argparse.Namespace) -> int:
         instance.status.unlink(missing_ok=True)
         follow(instance, namespace.launch(instance))
         seconds = time.monotonic() - began
-    print(f"The cluster '{instance.settings.name}' is up after {seconds:.1f} s; sshd listens on port {instance.settings.ports.ssh}.")
+    print(
+        f"The cluster '{instance.settings.name}' is up after {seconds:.1f} s; sshd listens on port {instance.settings.ports.ssh}."
+    )
     return 0
 
 
@@ -92,10 +94,14 @@ def plan(arguments: argparse.Namespace) -> Instance:
         raise ClusterError(f"{state} holds the cluster {was}; destroy it first or choose another folder.")
     other = owner(arguments.name)
     if other and other != state:
-        raise ClusterError(f"A cluster '{arguments.name}' is already running from {other}; take that one down first.")
+        raise ClusterError(
+            f"A cluster '{arguments.name}' is already running from {other}; take that one down first."
+        )
     if earlier and other:
         if asked(arguments, earlier.settings) != asked(arguments, None):
-            raise ClusterError(f"The cluster '{arguments.name}' is up with other settings; take it down first.")
+            raise ClusterError(
+                f"The cluster '{arguments.name}' is up with other settings; take it down first."
+            )
         return earlier
     chosen = ports.choose(earlier.settings.ports if earlier else None, arguments.ssh_port)
     if arguments.ssh_port and chosen.ssh != arguments.ssh_port:
@@ -120,7 +126,9 @@ def check_machine() -> None:
 def present(proof: str) -> bool:
     if proof.startswith("/"):
         return any(Path("/").glob(proof[1:]))
-    return shutil.which(proof, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin") is not None
+    return (
+        shutil.which(proof, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin") is not None
+    )
 
 
 @contextmanager
@@ -178,7 +186,9 @@ def last_line(instance: Instance) -> str:
 
 def down(arguments: argparse.Namespace) -> int:
     instance = known(arguments.state)
-    print(f"The cluster '{instance.settings.name}' {'is down now' if take_down(instance) else 'was not running'}.")
+    print(
+        f"The cluster '{instance.settings.name}' {'is down now' if take_down(instance) else 'was not running'}."
+    )
     return 0
 
 
@@ -205,7 +215,9 @@ def destroy(arguments: argparse.Namespace) -> int:
     with suppress(OSError):
         instance.root.rmdir()
     lock_path(instance.settings.name).unlink(missing_ok=True)
-    print(f"The cluster '{instance.settings.name}' is gone, and with it the users: {' '.join(removed) or 'none'}")
+    print(
+        f"The cluster '{instance.settings.name}' is gone, and with it the users: {' '.join(removed) or 'none'}"
+    )
     return 0
 
 
@@ -266,12 +278,18 @@ def parser() -> argparse.ArgumentParser:
         if name in stateful:
             made[name].add_argument("--state", type=folder, required=True, help="folder that holds all of it")
     for name in ("users", "up"):
-        made[name].add_argument("--prefix", type=matching(PREFIX, "fp-"), required=True, help="of all its users")
+        made[name].add_argument(
+            "--prefix", type=matching(PREFIX, "fp-"), required=True, help="of all its users"
+        )
     made["up"].add_argument("--name", type=matching(NAME, "demo"), required=True)
     made["up"].add_argument("--ssh-port", type=int, help="another free one is taken if this one is not")
-    made["up"].add_argument("--from", dest="sources", nargs="+", default=["127.0.0.1"], help="addresses that may log in")
+    made["up"].add_argument(
+        "--from", dest="sources", nargs="+", default=["127.0.0.1"], help="addresses that may log in"
+    )
     made["up"].add_argument("--slurmdbd-tz", default="UTC", help="the zone whose hours sreport sums up")
-    made["up"].add_argument("--min-job-age", type=int, default=300, help="seconds that a finished job stays in the queue")
+    made["up"].add_argument(
+        "--min-job-age", type=int, default=300, help="seconds that a finished job stays in the queue"
+    )
     made["exec"].add_argument("--user", default="root")
     made["exec"].add_argument("command", nargs="+", metavar="-- COMMAND")
     return top

@@ -84,7 +84,14 @@ def login_node(instance: Instance) -> Daemon:
     return Daemon(
         "sshd",
         # sshd executes itself again for each connection: only absolute paths will do.
-        ("/usr/sbin/sshd", "-D", "-f", f"{instance.root}/etc/sshd_config", "-E", f"{instance.root}/log/sshd.log"),
+        (
+            "/usr/sbin/sshd",
+            "-D",
+            "-f",
+            f"{instance.root}/etc/sshd_config",
+            "-E",
+            f"{instance.root}/log/sshd.log",
+        ),
         ready=lambda: accepts_tcp(port, greeting=b"SSH-2.0"),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from instance import NODES, ClusterError, Instance, save, write_atomically
+from scheduler_accounts import ROOT_ACCOUNT
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -91,8 +92,18 @@ def make_database(instance: Instance) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     make_folder(draft, 0o700, "mysql")
     run(
-        *("mariadb-install-db", "--no-defaults", f"--datadir={draft}", "--skip-test-db", "--skip-name-resolve"),
-        *("--auth-root-authentication-method=socket", "--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M"),
+        *(
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={draft}",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ),
+        *(
+            "--auth-root-authentication-method=socket",
+            "--innodb-log-file-size=32M",
+            "--innodb-buffer-pool-size=64M",
+        ),
     )
     run("chown", "--recursive", "mysql:mysql", str(draft))
     draft.rename(data)
@@ -108,7 +119,10 @@ def write_configuration(instance: Instance) -> None:
         "slurmctld_port": ports.slurmctld,
         "slurmdbd_port": ports.slurmdbd,
         "ssh_port": ports.ssh,
-        "nodes": "\n".join(f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port}" for node, port in zip(NODES, ports.slurmd, strict=True)),
+        "nodes": "\n".join(
+            f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port}"
+            for node, port in zip(NODES, ports.slurmd, strict=True)
+        ),
     }
     for name in ("slurm.conf", "gres.conf", "mariadb.cnf", "accounting.sql", "sshd_config", "slurmdbd.conf"):
         text = Template((TEMPLATES / name).read_text()).substitute(values)
@@ -144,6 +158,7 @@ scheduler = "slurm"
 username_prefix = "{settings.prefix}"
 collector = "{settings.collector}"
 admin = "{settings.admin}"
+root_account = "{ROOT_ACCOUNT}"
 ca_key_file = {json.dumps(str(instance.ca_key))}
 
 [[clusters.firefly.login_nodes]]

@@ -162,9 +162,12 @@ def claim(instance: Instance) -> int:
     A lock and not a number: a process number means nothing in another PID namespace and is soon reused.
     """
     descriptor = os.open(lock_path(instance.settings.name), os.O_RDWR | os.O_CREAT, 0o644)
-    # A shared lock may be somebody who only looks (`owner`), for a moment: so a few tries.
-    if not any(locked(descriptor, fcntl.LOCK_EX) or time.sleep(0.05) for _ in range(20)):
-        raise ClusterError(f"The cluster '{instance.settings.name}' is already running.")
+    # Somebody who only looks (`owner`) holds a shared lock for a moment: so not one try alone.
+    deadline = time.monotonic() + 1
+    while not locked(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"The cluster '{instance.settings.name}' is already running.")
+        time.sleep(0.02)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(instance.state).encode(), 0)
     return descriptor

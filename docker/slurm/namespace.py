@@ -36,7 +36,9 @@ def propagation() -> list[str]:
     return [] if "/" in points else ["--propagation", "unchanged"]
 
 
-def enter(pid: int, environment: dict[str, str], folder: str, user: str | None, command: list[str]) -> list[str]:
+def enter(
+    pid: int, environment: dict[str, str], folder: str, user: str | None, command: list[str]
+) -> list[str]:
     """The command line that runs this command inside, as root or as this user, in this folder of the inside."""
     # --root: without it nsenter leaves the chroot that we may be in.
     inside = ["nsenter", f"--target={pid}", "--mount", "--pid", "--uts", f"--root=/proc/{pid}/root", "--"]

@@ -28,7 +28,9 @@ def check(username: str, instance: Instance) -> None:
     """Raise Refused unless a member of this instance may have this name."""
     prefix = instance.settings.prefix
     if not USERNAME.fullmatch(username) or not username.startswith(prefix) or username == prefix:
-        raise Refused(f"A username here is '{prefix}' and then lower-case letters, digits, - and _; 31 at most.")
+        raise Refused(
+            f"A username here is '{prefix}' and then lower-case letters, digits, - and _; 31 at most."
+        )
     if instance.settings.role(username) != "member":
         raise Refused(f"{username} is the portal's own user on this cluster.")
 
@@ -71,7 +73,15 @@ def create(username: str, instance: Instance) -> int:
     run(
         "useradd",
         *("--uid", str(uid), "--user-group", "--no-create-home", "--home-dir", str(instance.home(username))),
-        *("--shell", SHELL, "--password", "*", "--comment", f"Firefly Portal {instance.settings.name}", username),
+        *(
+            "--shell",
+            SHELL,
+            "--password",
+            "*",
+            "--comment",
+            f"Firefly Portal {instance.settings.name}",
+            username,
+        ),
     )
     return uid
 
@@ -85,7 +95,9 @@ def next_uid(known: dict[str, int]) -> int:
 
 
 def taken(uid: int) -> bool:
-    return any(user.pw_uid == uid for user in pwd.getpwall()) or any(group.gr_gid == uid for group in grp.getgrall())
+    return any(user.pw_uid == uid for user in pwd.getpwall()) or any(
+        group.gr_gid == uid for group in grp.getgrall()
+    )
 
 
 def make_home(home: Path, uid: int) -> None:

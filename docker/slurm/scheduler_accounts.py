@@ -10,6 +10,7 @@ from instance import ClusterError, Instance
 
 CLUSTER = "firefly"
 ROOT_ACCOUNT = "portal"
+ORGANIZATION = "firefly-portal"  # by which the gateway knows an account as the portal's
 
 
 def ensure_cluster(instance: Instance) -> None:
@@ -19,15 +20,21 @@ def ensure_cluster(instance: Instance) -> None:
 
 def ensure_rights(instance: Instance) -> None:
     settings = instance.settings
-    rights = sacctmgr(instance, "show", "user", "withcoord", "format=user,adminlevel,coordinators").splitlines()
-    if f"{settings.collector}|Operator|" in rights and f"{settings.admin}|None|{ROOT_ACCOUNT}" in rights:
+    shown = sacctmgr(instance, "show", "user", "withcoord", "format=user,adminlevel,coordinators")
+    rights = {user: (level, coords.split(",")) for user, level, coords in map(fields, shown.splitlines())}
+    collector, admin = rights.get(settings.collector), rights.get(settings.admin)
+    if collector and collector[0] == "Operator" and admin and ROOT_ACCOUNT in admin[1]:
         return
-    sacctmgr(instance, "add", "account", ROOT_ACCOUNT, "description=portal", "organization=portal")
+    sacctmgr(instance, "add", "account", ROOT_ACCOUNT, "description=portal", f"organization={ORGANIZATION}")
     # Slurm knows only users that have an association; these two are not to run anything with theirs.
     for user in (settings.collector, settings.admin):
         sacctmgr(instance, "add", "user", user, f"account={ROOT_ACCOUNT}", "maxsubmitjobs=0")
     sacctmgr(instance, "modify", "user", settings.collector, "set", "adminlevel=Operator")
     sacctmgr(instance, "add", "coordinator", f"account={ROOT_ACCOUNT}", f"names={settings.admin}")
+
+
+def fields(line: str) -> list[str]:
+    return line.split("|")
 
 
 def sacctmgr(instance: Instance, *words: str) -> str:
