@@ -45,9 +45,10 @@ def _start(crew: Crew, folder: Path, log: Path) -> str:
 
 def _initialise(data: Path, password: str) -> None:
     initdb = [str(_programs() / "initdb"), "-D", str(data), "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"]
+    secret = data.parent / "password"  # in a folder that this user alone enters
+    secret.write_text(password)
     done = subprocess.run(
-        [*initdb, "-U", USER, "--pwfile=/dev/stdin"],
-        input=password,
+        [*initdb, "-U", USER, f"--pwfile={secret}"],
         capture_output=True,
         text=True,
         cwd=data.parent,

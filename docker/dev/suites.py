@@ -64,7 +64,7 @@ def _install() -> None:
     python.install()
     node.install()
     places.folder(LOGS)
-    prepare.translations(_environment())
+    prepare.translations(settings.demo())
 
 
 def _all() -> Iterator[Outcome]:
@@ -99,7 +99,7 @@ def _parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
     say.heading("What the next tests run on")
     service, url = redis.service(places.TEST, "")
     crew.start(service, env)
-    prepare.static_files(env)
+    prepare.static_files(settings.demo())
     with cluster.running(places.TEST, CLUSTER_NAME, PREFIX):
         yield env | {"REDIS_URL": url, "TEST_REDIS_URL": url}
 
