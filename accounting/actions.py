@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -56,7 +57,14 @@ def request_hours(
 
 @transaction.atomic
 def change_request(
-    *, by: User, request: AllocationRequest, cluster: Cluster, gpu_seconds: int, start: date, end: date, justification: str
+    *,
+    by: User,
+    request: AllocationRequest,
+    cluster: Cluster,
+    gpu_seconds: int,
+    start: date,
+    end: date,
+    justification: str,
 ) -> None:
     """Change a draft or a returned request. What the centre is reading can't change under its eyes."""
     check_permission(by, Permission.REQUEST_HOURS, lab=request.project.lab)
@@ -93,14 +101,23 @@ def reject_request(*, by: User, request: AllocationRequest, comment: str) -> Rev
 
 
 @transaction.atomic
-def approve_request(*, by: User, request: AllocationRequest, gpu_seconds: int, comment: str = "") -> Allocation:
+def approve_request(
+    *, by: User, request: AllocationRequest, gpu_seconds: int, comment: str = ""
+) -> Allocation:
     """Award `gpu_seconds`, which may be fewer than were asked: an allocation, and its grant in the ledger."""
     review = _decide(request, State.APPROVED, by=by, comment=comment, gpu_seconds=gpu_seconds)
     allocation = Allocation.objects.create(
         project=request.project, cluster=request.cluster, start=request.start, end=request.end
     )
     ledger.grant(allocation, gpu_seconds, review=review, by=by)
-    record("hours granted", allocation, by=by, project=request.project, gpu_seconds=gpu_seconds, request=request.pk)
+    record(
+        "hours granted",
+        allocation,
+        by=by,
+        project=request.project,
+        gpu_seconds=gpu_seconds,
+        request=request.pk,
+    )
     return allocation
 
 
@@ -121,7 +138,9 @@ def _check_may_decide(user: User, request: AllocationRequest) -> None:
         raise PermissionDenied(_("Nobody decides on a request of their own lab. A colleague has to."))
 
 
-def _decide(request: AllocationRequest, state: str, *, by: User, comment: str, gpu_seconds: int = 0) -> Review:
+def _decide(
+    request: AllocationRequest, state: str, *, by: User, comment: str, gpu_seconds: int = 0
+) -> Review:
     _check_may_decide(by, request)
     _move(request, state, by=by, decided_at=timezone.now())
     return Review.objects.create(
@@ -129,11 +148,13 @@ def _decide(request: AllocationRequest, state: str, *, by: User, comment: str, g
     )
 
 
-def _move(request: AllocationRequest, state: str, *, by: User, **fields: object) -> None:
+def _move(request: AllocationRequest, state: str, *, by: User, **fields: Any) -> None:
     if state not in AllocationRequest.MOVES[State(request.state)] or not advance(
         request, state, by=by, project=request.project, **fields
     ):
-        raise Overtaken(_("Somebody was faster: this request is already %(state)s.") % {"state": _state_now(request)})
+        raise Overtaken(
+            _("Somebody was faster: this request is already %(state)s.") % {"state": _state_now(request)}
+        )
 
 
 def _state_now(request: AllocationRequest) -> str:

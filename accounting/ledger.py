@@ -58,9 +58,18 @@ def balances(allocations: Iterable[Allocation]) -> dict[int, Balance]:
         LedgerEntry.objects.filter(allocation__in=ids)
         .values("allocation")
         .order_by()
-        .annotate(granted=Sum("gpu_seconds", filter=~usage, default=0), used=Sum("gpu_seconds", filter=usage, default=0))
+        .annotate(
+            granted=Sum("gpu_seconds", filter=~usage, default=0),
+            used=Sum("gpu_seconds", filter=usage, default=0),
+        )
     )
-    holds = Hold.objects.open().filter(allocation__in=ids).values("allocation").order_by().annotate(held=Sum("gpu_seconds"))
+    holds = (
+        Hold.objects.open()
+        .filter(allocation__in=ids)
+        .values("allocation")
+        .order_by()
+        .annotate(held=Sum("gpu_seconds"))
+    )
     by_entries = {row["allocation"]: row for row in sums}
     by_holds = {row["allocation"]: row["held"] for row in holds}
     return {
@@ -96,10 +105,17 @@ def release(reference: str) -> bool:
     return bool(Hold.objects.open().filter(reference=reference).update(released_at=timezone.now()))
 
 
-def grant(allocation: Allocation, gpu_seconds: int, *, review: Review, by: User, reason: str = "") -> LedgerEntry:
+def grant(
+    allocation: Allocation, gpu_seconds: int, *, review: Review, by: User, reason: str = ""
+) -> LedgerEntry:
     """The award of an approved request: once per review, by a constraint."""
     return LedgerEntry.objects.create(
-        allocation=allocation, kind=Kind.GRANT, gpu_seconds=gpu_seconds, review=review, actor=by, reason=reason
+        allocation=allocation,
+        kind=Kind.GRANT,
+        gpu_seconds=gpu_seconds,
+        review=review,
+        actor=by,
+        reason=reason,
     )
 
 
@@ -118,7 +134,11 @@ def charge(allocation: Allocation, record: UsageRecord, factor: Decimal) -> Ledg
         return None
     if first is None:
         return LedgerEntry.objects.create(
-            allocation=allocation, kind=Kind.CHARGE, gpu_seconds=difference, usage_record=record, factor=in_force
+            allocation=allocation,
+            kind=Kind.CHARGE,
+            gpu_seconds=difference,
+            usage_record=record,
+            factor=in_force,
         )
     return LedgerEntry.objects.create(
         allocation=first.allocation,
@@ -131,8 +151,15 @@ def charge(allocation: Allocation, record: UsageRecord, factor: Decimal) -> Ledg
     )
 
 
-def adjust(allocation: Allocation, gpu_seconds: int, *, by: User, reason: str, cites: LedgerEntry | None = None) -> LedgerEntry:
+def adjust(
+    allocation: Allocation, gpu_seconds: int, *, by: User, reason: str, cites: LedgerEntry | None = None
+) -> LedgerEntry:
     """A correction by hand, with its reason."""
     return LedgerEntry.objects.create(
-        allocation=allocation, kind=Kind.ADJUSTMENT, gpu_seconds=gpu_seconds, actor=by, reason=reason, cites=cites
+        allocation=allocation,
+        kind=Kind.ADJUSTMENT,
+        gpu_seconds=gpu_seconds,
+        actor=by,
+        reason=reason,
+        cites=cites,
     )

@@ -119,7 +119,9 @@ def record_runs(
         touched |= _days(row)
     tally.new, tally.changed = len(new), len(changed)
     UsageRecord.objects.bulk_create(new, batch_size=BATCH)
-    UsageRecord.objects.bulk_update(changed, [*(field.name for field in COMPARED), "changed_at"], batch_size=BATCH)
+    UsageRecord.objects.bulk_update(
+        changed, [*(field.name for field in COMPARED), "changed_at"], batch_size=BATCH
+    )
     redo_days(cluster, touched)
     tally.charged = _charge([*new, *changed], latest, cluster, attribute)
     return tally
@@ -128,15 +130,21 @@ def record_runs(
 def quarantine(cluster: Cluster, rejected: Sequence[tuple[str, str]]) -> int:
     """Keep records that could not be read, each once, with the reason. Returns how many are new."""
     rows = {
-        hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(): (text, reason) for text, reason in rejected
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(): (text, reason)
+        for text, reason in rejected
     }
-    seen = QuarantinedRecord.objects.filter(cluster=cluster, fingerprint__in=rows).values_list("fingerprint", flat=True)
+    seen = QuarantinedRecord.objects.filter(cluster=cluster, fingerprint__in=rows).values_list(
+        "fingerprint", flat=True
+    )
     fresh = rows.keys() - set(seen)
     QuarantinedRecord.objects.bulk_create(
         QuarantinedRecord(
             cluster=cluster,
             fingerprint=fingerprint,
-            text=rows[fingerprint][0].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:4000],
+            text=rows[fingerprint][0]
+            .encode("utf-8", "backslashreplace")
+            .decode()
+            .replace("\0", "\\0")[:4000],
             reason=rows[fingerprint][1][:300],
         )
         for fingerprint in sorted(fresh)
@@ -241,7 +249,10 @@ def _by_type(record: UsageRecord, types: dict[str, str]) -> list[tuple[str, int]
 
 
 def _charge(
-    rows: Sequence[UsageRecord], runs: dict[str, Run], cluster: Cluster, attribute: Callable[[Run], Attribution]
+    rows: Sequence[UsageRecord],
+    runs: dict[str, Run],
+    cluster: Cluster,
+    attribute: Callable[[Run], Attribution],
 ) -> int:
     """Charge the runs that ended to their project's allocation. Returns how many entries were written."""
     ended = [row for row in rows if row.project_id and not row.provisional]
@@ -262,12 +273,16 @@ def _charge(
 
 def _allocations(cluster: Cluster, project_ids: Collection[int]) -> dict[int, list[Allocation]]:
     by_project: dict[int, list[Allocation]] = defaultdict(list)
-    for allocation in Allocation.objects.filter(cluster=cluster, project__in=project_ids).order_by("end", "pk"):
+    for allocation in Allocation.objects.filter(cluster=cluster, project__in=project_ids).order_by(
+        "end", "pk"
+    ):
         by_project[allocation.project_id].append(allocation)
     return by_project
 
 
-def _payer(row: UsageRecord, held_by: int | None, allocations: dict[int, list[Allocation]]) -> Allocation | None:
+def _payer(
+    row: UsageRecord, held_by: int | None, allocations: dict[int, list[Allocation]]
+) -> Allocation | None:
     """The allocation that was held for the run; else the one in force when it started, the first to end; else the last."""
     candidates = allocations.get(row.project_id or 0, [])
     day = (row.start or timezone.now()).date()

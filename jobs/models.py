@@ -19,8 +19,11 @@ from jobs import states
 from portal.models import Project, Role, User
 from portal.models.moves import Moving
 from portal.models.people import CENTRE_ROLES, LAB_ROLES
+from portal.permissions import Permission, has_permission
 
-posix_name = RegexValidator(r"^[a-z][a-z0-9_-]{0,30}\Z", _("Lower-case letters, digits, dash and underscore; at most 31."))
+posix_name = RegexValidator(
+    r"^[a-z][a-z0-9_-]{0,30}\Z", _("Lower-case letters, digits, dash and underscore; at most 31.")
+)
 
 
 def new_token() -> str:
@@ -41,7 +44,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         if user.roles & {*CENTRE_ROLES}:
             return self
         labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
-        institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
         return self.filter(
             Q(owner=user) | Q(project__lab__in=labs) | Q(project__lab__institution__in=institutions)
         )
@@ -73,7 +78,9 @@ class Job(Moving):
     time_limit_minutes = models.PositiveIntegerField(_("time limit"))
 
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.NEW)
-    reason = models.CharField(max_length=60, blank=True)  # the scheduler's code, or one of ours: jobs.reasons says it in words
+    reason = models.CharField(
+        max_length=60, blank=True
+    )  # the scheduler's code, or one of ours: jobs.reasons says it in words
     message = models.CharField(max_length=500, blank=True)  # the scheduler's own words, when it refused
     scheduler_id = models.CharField(max_length=40, blank=True)
     exit_code = models.CharField(max_length=20, blank=True)
@@ -83,6 +90,7 @@ class Job(Moving):
     outputs_listed_at = models.DateTimeField(null=True, blank=True)
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    looked_up_at = models.DateTimeField(null=True, blank=True)  # first time that nobody knew a job being sent
     claimed_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(null=True, blank=True)
     expected_start_at = models.DateTimeField(null=True, blank=True)
@@ -98,9 +106,12 @@ class Job(Moving):
         ordering = ["-pk"]
         verbose_name = _("job")
         constraints = [
-            models.CheckConstraint(condition=Q(gpus__gt=0, time_limit_minutes__gt=0), name="job_asks_for_something"),
             models.CheckConstraint(
-                condition=~Q(state__in=("queued", "running")) | ~Q(scheduler_id=""), name="job_on_cluster_has_id"
+                condition=Q(gpus__gt=0, time_limit_minutes__gt=0), name="job_asks_for_something"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=("queued", "running")) | ~Q(scheduler_id=""),
+                name="job_on_cluster_has_id",
             ),
         ]
         indexes = [
@@ -116,6 +127,12 @@ class Job(Moving):
     @property
     def is_final(self) -> bool:
         return self.state in states.FINAL
+
+    def files_readable_by(self, user: User) -> bool:
+        """Its files and its log: the owner's and the lab's PI's. Others who see the job see what it is, not what it does."""
+        return user.pk == self.owner_id or has_permission(
+            user, Permission.READ_LAB_FILES, lab=self.project.lab
+        )
 
 
 class Upload(models.Model):
@@ -133,7 +150,9 @@ class Upload(models.Model):
     class Meta:
         ordering = ["created_at"]
         constraints = [
-            models.CheckConstraint(condition=Q(size__gte=0, offset__gte=0, offset__lte=F("size")), name="upload_within_size")
+            models.CheckConstraint(
+                condition=Q(size__gte=0, offset__gte=0, offset__lte=F("size")), name="upload_within_size"
+            )
         ]
 
     def __str__(self) -> str:

@@ -36,17 +36,27 @@ HOLDERS: dict[Permission, frozenset[Role]] = {
 }
 
 REFUSALS: dict[Permission, Promise] = {
-    Permission.SUBMIT_JOB: _("Only members of this project's lab can submit jobs to it. Ask its PI for an invitation."),
-    Permission.READ_LAB_FILES: _("Only the person who submitted this job and the lab's PI can read its files."),
-    Permission.CANCEL_LAB_JOB: _("Only the person who submitted this job, the lab's PI and the centre's staff can cancel it."),
+    Permission.SUBMIT_JOB: _(
+        "Only members of this project's lab can submit jobs to it. Ask its PI for an invitation."
+    ),
+    Permission.READ_LAB_FILES: _(
+        "Only the person who submitted this job and the lab's PI can read its files."
+    ),
+    Permission.CANCEL_LAB_JOB: _(
+        "Only the person who submitted this job, the lab's PI and the centre's staff can cancel it."
+    ),
     Permission.REQUEST_HOURS: _("Only the lab's PI can ask for GPU-hours. Ask your PI to send the request."),
-    Permission.DECIDE_REQUEST: _("Only the centre's staff and approvers decide on requests, and nobody on their own."),
+    Permission.DECIDE_REQUEST: _(
+        "Only the centre's staff and approvers decide on requests, and nobody on their own."
+    ),
     Permission.SEE_PROGRAMME: _("This report is for funders and the centre's staff."),
     Permission.SEE_CLUSTERS: _("This page is for the centre's staff."),
 }
 
 
-def has_permission(user: User, permission: Permission, *, lab: Lab | None = None, institution: Institution | None = None) -> bool:
+def has_permission(
+    user: User, permission: Permission, *, lab: Lab | None = None, institution: Institution | None = None
+) -> bool:
     """Whether `user` holds `permission` in that lab or institution (or, with neither, anywhere)."""
     return any(
         membership.role in HOLDERS[permission] and _covers(membership, lab, institution)
@@ -54,7 +64,9 @@ def has_permission(user: User, permission: Permission, *, lab: Lab | None = None
     )
 
 
-def check_permission(user: User, permission: Permission, *, lab: Lab | None = None, institution: Institution | None = None) -> None:
+def check_permission(
+    user: User, permission: Permission, *, lab: Lab | None = None, institution: Institution | None = None
+) -> None:
     """Raise PermissionDenied with the sentence for people unless `has_permission`."""
     if not has_permission(user, permission, lab=lab, institution=institution):
         raise PermissionDenied(str(REFUSALS[permission]))

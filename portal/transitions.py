@@ -1,10 +1,11 @@
-"""Change a row's state by asking the database: one guarded UPDATE by the model's table of moves, and its audit row."""
+"""Change a row's state by asking the database: one guarded UPDATE by the model's table of moves."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from portal.models.audit import record
 from portal.models.moves import Moving
@@ -16,9 +17,7 @@ class IllegalMove(Exception):
     """The table of moves has no such step: a mistake in our code, not in anyone's input."""
 
 
-def advance(
-    thing: Moving, to: str, *, by: User | None, project: Project | None = None, note: str = "", **fields: Any
-) -> bool:
+def move(thing: Moving, to: str, **fields: Any) -> bool:
     """Move `thing` from the state it was read in to `to`, setting `fields` along.
 
     True if this call moved it; False if somebody was first (the row no longer has the state we believed) —
@@ -28,11 +27,21 @@ def advance(
     before: str = thing.state
     if to not in model.MOVES[before]:
         raise IllegalMove(f"{model.__name__} {thing.pk}: {before} → {to}")
-    with transaction.atomic():
-        moved = model._default_manager.filter(pk=thing.pk, state=before).update(state=to, **fields)
-        if not moved:
-            return False
-        record(f"{model._meta.verbose_name} {to}", thing, by=by, project=project, before=before, note=note)
-    for name, value in {"state": to, **fields}.items():
+    changes: dict[str, Any] = {"state": to, **fields}
+    if not model._default_manager.filter(pk=thing.pk).filter(Q(("state", before))).update(**changes):
+        return False
+    for name, value in changes.items():
         setattr(thing, name, value)
+    return True
+
+
+@transaction.atomic
+def advance(
+    thing: Moving, to: str, *, by: User | None, project: Project | None = None, note: str = "", **fields: Any
+) -> bool:
+    """`move`, with its audit row in the same transaction: for what people do."""
+    before: str = thing.state
+    if not move(thing, to, **fields):
+        return False
+    record(f"{type(thing)._meta.verbose_name} {to}", thing, by=by, project=project, before=before, note=note)
     return True

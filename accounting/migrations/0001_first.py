@@ -8,306 +8,731 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('portal', '0001_first'),
+        ("portal", "0001_first"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Cluster',
+            name="Cluster",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=40, unique=True)),
-                ('title', models.CharField(max_length=100, verbose_name='title')),
-                ('accepts_jobs', models.BooleanField(default=False, help_text='Off for clusters of which the portal only keeps the accounting.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=40, unique=True)),
+                ("title", models.CharField(max_length=100, verbose_name="title")),
+                (
+                    "accepts_jobs",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Off for clusters of which the portal only keeps the accounting.",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='AllocationRequest',
+            name="AllocationRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('new', 'new'), ('supplement', 'supplement'), ('extension', 'extension'), ('renewal', 'renewal'), ('transfer', 'transfer')], default='new', max_length=12, verbose_name='kind')),
-                ('state', models.CharField(choices=[('draft', 'draft'), ('submitted', 'submitted'), ('returned', 'returned'), ('approved', 'approved'), ('rejected', 'rejected'), ('withdrawn', 'withdrawn')], default='draft', max_length=10, verbose_name='state')),
-                ('gpu_seconds_asked', models.BigIntegerField()),
-                ('start', models.DateField(verbose_name='from')),
-                ('end', models.DateField(help_text='The last day on which hours can be used.', verbose_name='until')),
-                ('justification', models.TextField(max_length=10000, verbose_name='what the hours are for')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('submitted_at', models.DateTimeField(blank=True, null=True)),
-                ('decided_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='portal.project', verbose_name='project')),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='accounting.cluster', verbose_name='cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("new", "new"),
+                            ("supplement", "supplement"),
+                            ("extension", "extension"),
+                            ("renewal", "renewal"),
+                            ("transfer", "transfer"),
+                        ],
+                        default="new",
+                        max_length=12,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("draft", "draft"),
+                            ("submitted", "submitted"),
+                            ("returned", "returned"),
+                            ("approved", "approved"),
+                            ("rejected", "rejected"),
+                            ("withdrawn", "withdrawn"),
+                        ],
+                        default="draft",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("gpu_seconds_asked", models.BigIntegerField()),
+                ("start", models.DateField(verbose_name="from")),
+                (
+                    "end",
+                    models.DateField(
+                        help_text="The last day on which hours can be used.", verbose_name="until"
+                    ),
+                ),
+                ("justification", models.TextField(max_length=10000, verbose_name="what the hours are for")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("submitted_at", models.DateTimeField(blank=True, null=True)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="portal.project",
+                        verbose_name="project",
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to="accounting.cluster",
+                        verbose_name="cluster",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'allocation request',
-                'ordering': ['-created_at', '-pk'],
+                "verbose_name": "allocation request",
+                "ordering": ["-created_at", "-pk"],
             },
         ),
         migrations.CreateModel(
-            name='Allocation',
+            name="Allocation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('start', models.DateField()),
-                ('end', models.DateField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='allocations', to='portal.project')),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='allocations', to='accounting.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("start", models.DateField()),
+                ("end", models.DateField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="allocations",
+                        to="portal.project",
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="allocations",
+                        to="accounting.cluster",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['end', 'pk'],
+                "ordering": ["end", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='Collection',
+            name="Collection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('complete_until', models.DateTimeField()),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('cluster', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='collection', to='accounting.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("complete_until", models.DateTimeField()),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "cluster",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="collection",
+                        to="accounting.cluster",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reference', models.CharField(max_length=40, unique=True)),
-                ('gpu_seconds', models.BigIntegerField()),
-                ('taken_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('released_at', models.DateTimeField(blank=True, null=True)),
-                ('allocation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='accounting.allocation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("reference", models.CharField(max_length=40, unique=True)),
+                ("gpu_seconds", models.BigIntegerField()),
+                ("taken_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "allocation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="holds",
+                        to="accounting.allocation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['taken_at'],
+                "ordering": ["taken_at"],
             },
         ),
         migrations.CreateModel(
-            name='Partition',
+            name="Partition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, verbose_name='name')),
-                ('gpu_type', models.CharField(max_length=40, verbose_name='GPU type')),
-                ('tier', models.CharField(choices=[('urgent', 'urgent'), ('standard', 'standard'), ('preemptible', 'preemptible')], default='standard', max_length=20, verbose_name='tier')),
-                ('node_count', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='nodes')),
-                ('gpus_per_node', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='GPUs per node')),
-                ('cpus_per_gpu', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='CPU cores per GPU')),
-                ('memory_per_gpu_mib', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='memory per GPU (MiB)')),
-                ('max_time_minutes', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='longest time limit (minutes)')),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='partitions', to='accounting.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=60, verbose_name="name")),
+                ("gpu_type", models.CharField(max_length=40, verbose_name="GPU type")),
+                (
+                    "tier",
+                    models.CharField(
+                        choices=[
+                            ("urgent", "urgent"),
+                            ("standard", "standard"),
+                            ("preemptible", "preemptible"),
+                        ],
+                        default="standard",
+                        max_length=20,
+                        verbose_name="tier",
+                    ),
+                ),
+                (
+                    "node_count",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)], verbose_name="nodes"
+                    ),
+                ),
+                (
+                    "gpus_per_node",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)], verbose_name="GPUs per node"
+                    ),
+                ),
+                (
+                    "cpus_per_gpu",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="CPU cores per GPU",
+                    ),
+                ),
+                (
+                    "memory_per_gpu_mib",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="memory per GPU (MiB)",
+                    ),
+                ),
+                (
+                    "max_time_minutes",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="longest time limit (minutes)",
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="partitions",
+                        to="accounting.cluster",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['cluster', 'name'],
+                "ordering": ["cluster", "name"],
             },
         ),
         migrations.CreateModel(
-            name='ChargeFactor',
+            name="ChargeFactor",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('factor', models.DecimalField(decimal_places=4, max_digits=8, validators=[django.core.validators.MinValueValidator(0)])),
-                ('valid_from', models.DateTimeField()),
-                ('partition', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='factors', to='accounting.partition')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "factor",
+                    models.DecimalField(
+                        decimal_places=4,
+                        max_digits=8,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                ("valid_from", models.DateTimeField()),
+                (
+                    "partition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="factors",
+                        to="accounting.partition",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['partition', 'valid_from'],
+                "ordering": ["partition", "valid_from"],
             },
         ),
         migrations.CreateModel(
-            name='QuarantinedRecord',
+            name="QuarantinedRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('text', models.TextField()),
-                ('reason', models.CharField(max_length=300)),
-                ('first_seen_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='quarantined', to='accounting.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("text", models.TextField()),
+                ("reason", models.CharField(max_length=300)),
+                ("first_seen_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="quarantined",
+                        to="accounting.cluster",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-first_seen_at'],
+                "ordering": ["-first_seen_at"],
             },
         ),
         migrations.CreateModel(
-            name='Review',
+            name="Review",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verdict', models.CharField(choices=[('approved', 'approved'), ('returned', 'returned for changes'), ('rejected', 'rejected')], max_length=10)),
-                ('gpu_seconds_awarded', models.BigIntegerField(default=0)),
-                ('comment', models.TextField(blank=True, max_length=5000, verbose_name='comment')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reviews', to='accounting.allocationrequest')),
-                ('reviewer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("approved", "approved"),
+                            ("returned", "returned for changes"),
+                            ("rejected", "rejected"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("gpu_seconds_awarded", models.BigIntegerField(default=0)),
+                ("comment", models.TextField(blank=True, max_length=5000, verbose_name="comment")),
+                ("at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reviews",
+                        to="accounting.allocationrequest",
+                    ),
+                ),
+                (
+                    "reviewer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at', 'pk'],
+                "ordering": ["at", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='UsageDay',
+            name="UsageDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('account', models.CharField(blank=True, max_length=100)),
-                ('user', models.CharField(blank=True, max_length=100)),
-                ('partition', models.CharField(blank=True, max_length=100)),
-                ('gpu_type', models.CharField(blank=True, max_length=40)),
-                ('state', models.CharField(max_length=30)),
-                ('gpu_seconds', models.BigIntegerField()),
-                ('provisional_gpu_seconds', models.BigIntegerField(default=0)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='usage_days', to='accounting.cluster')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_days', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_days', to='portal.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("account", models.CharField(blank=True, max_length=100)),
+                ("user", models.CharField(blank=True, max_length=100)),
+                ("partition", models.CharField(blank=True, max_length=100)),
+                ("gpu_type", models.CharField(blank=True, max_length=40)),
+                ("state", models.CharField(max_length=30)),
+                ("gpu_seconds", models.BigIntegerField()),
+                ("provisional_gpu_seconds", models.BigIntegerField(default=0)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_days",
+                        to="accounting.cluster",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_days",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_days",
+                        to="portal.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['day', 'cluster', 'account'],
+                "ordering": ["day", "cluster", "account"],
             },
         ),
         migrations.CreateModel(
-            name='UsageRecord',
+            name="UsageRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('identity', models.CharField(max_length=80)),
-                ('job_id_raw', models.CharField(max_length=40)),
-                ('job_id', models.CharField(max_length=80)),
-                ('account', models.CharField(blank=True, max_length=100)),
-                ('user', models.CharField(blank=True, max_length=100)),
-                ('partition', models.CharField(blank=True, max_length=100)),
-                ('qos', models.CharField(blank=True, max_length=100)),
-                ('submit', models.DateTimeField(null=True)),
-                ('start', models.DateTimeField(null=True)),
-                ('end', models.DateTimeField(null=True)),
-                ('state', models.CharField(max_length=30)),
-                ('exit_code', models.CharField(blank=True, max_length=20)),
-                ('time_limit_minutes', models.PositiveIntegerField(null=True)),
-                ('gpus', models.PositiveIntegerField()),
-                ('gpus_by_type', models.JSONField(default=dict)),
-                ('held_until', models.DateTimeField(null=True)),
-                ('gpu_seconds', models.BigIntegerField()),
-                ('provisional', models.BooleanField(default=False)),
-                ('anomaly', models.CharField(blank=True, choices=[('runaway', 'runaway'), ('no_end', 'no_end'), ('end_before_start', 'end_before_start'), ('end_after_as_of', 'end_after_as_of')], max_length=20)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='usage_records', to='accounting.cluster')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_records', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='usage_records', to='portal.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("identity", models.CharField(max_length=80)),
+                ("job_id_raw", models.CharField(max_length=40)),
+                ("job_id", models.CharField(max_length=80)),
+                ("account", models.CharField(blank=True, max_length=100)),
+                ("user", models.CharField(blank=True, max_length=100)),
+                ("partition", models.CharField(blank=True, max_length=100)),
+                ("qos", models.CharField(blank=True, max_length=100)),
+                ("submit", models.DateTimeField(null=True)),
+                ("start", models.DateTimeField(null=True)),
+                ("end", models.DateTimeField(null=True)),
+                ("state", models.CharField(max_length=30)),
+                ("exit_code", models.CharField(blank=True, max_length=20)),
+                ("time_limit_minutes", models.PositiveIntegerField(null=True)),
+                ("gpus", models.PositiveIntegerField()),
+                ("gpus_by_type", models.JSONField(default=dict)),
+                ("held_until", models.DateTimeField(null=True)),
+                ("gpu_seconds", models.BigIntegerField()),
+                ("provisional", models.BooleanField(default=False)),
+                (
+                    "anomaly",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("runaway", "runaway"),
+                            ("no_end", "no_end"),
+                            ("end_before_start", "end_before_start"),
+                            ("end_after_as_of", "end_after_as_of"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_records",
+                        to="accounting.cluster",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_records",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="usage_records",
+                        to="portal.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pk'],
+                "ordering": ["pk"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('grant', 'grant'), ('charge', 'charge'), ('adjustment', 'adjustment'), ('refund', 'refund'), ('transfer', 'transfer'), ('expiry', 'expiry')], max_length=10)),
-                ('gpu_seconds', models.BigIntegerField()),
-                ('at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('factor', models.DecimalField(blank=True, decimal_places=4, max_digits=8, null=True)),
-                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('allocation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='accounting.allocation')),
-                ('cites', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='cited_by', to='accounting.ledgerentry')),
-                ('review', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='accounting.review')),
-                ('usage_record', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='accounting.usagerecord')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("grant", "grant"),
+                            ("charge", "charge"),
+                            ("adjustment", "adjustment"),
+                            ("refund", "refund"),
+                            ("transfer", "transfer"),
+                            ("expiry", "expiry"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("gpu_seconds", models.BigIntegerField()),
+                ("at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("factor", models.DecimalField(blank=True, decimal_places=4, max_digits=8, null=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "allocation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="accounting.allocation",
+                    ),
+                ),
+                (
+                    "cites",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="cited_by",
+                        to="accounting.ledgerentry",
+                    ),
+                ),
+                (
+                    "review",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="accounting.review",
+                    ),
+                ),
+                (
+                    "usage_record",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="accounting.usagerecord",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at', 'pk'],
+                "ordering": ["at", "pk"],
             },
         ),
         migrations.AddConstraint(
-            model_name='allocationrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('gpu_seconds_asked__gt', 0)), name='request_asks_for_something'),
+            model_name="allocationrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("gpu_seconds_asked__gt", 0)), name="request_asks_for_something"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='allocationrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('end__gte', models.F('start'))), name='request_ends_after_start'),
+            model_name="allocationrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("end__gte", models.F("start"))), name="request_ends_after_start"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='allocation',
-            constraint=models.CheckConstraint(condition=models.Q(('end__gte', models.F('start'))), name='allocation_ends_after_start'),
+            model_name="allocation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("end__gte", models.F("start"))), name="allocation_ends_after_start"
+            ),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('released_at', None)), fields=['allocation'], name='open_holds'),
+            model_name="hold",
+            index=models.Index(
+                condition=models.Q(("released_at", None)), fields=["allocation"], name="open_holds"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('gpu_seconds__gte', 0)), name='hold_not_negative'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("gpu_seconds__gte", 0)), name="hold_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='partition',
-            constraint=models.UniqueConstraint(fields=('cluster', 'name'), name='partition_in_cluster'),
+            model_name="partition",
+            constraint=models.UniqueConstraint(fields=("cluster", "name"), name="partition_in_cluster"),
         ),
         migrations.AddConstraint(
-            model_name='chargefactor',
-            constraint=models.UniqueConstraint(fields=('partition', 'valid_from'), name='one_factor_at_a_time'),
+            model_name="chargefactor",
+            constraint=models.UniqueConstraint(
+                fields=("partition", "valid_from"), name="one_factor_at_a_time"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chargefactor',
-            constraint=models.CheckConstraint(condition=models.Q(('factor__gte', 0)), name='factor_not_negative'),
+            model_name="chargefactor",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("factor__gte", 0)), name="factor_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='quarantinedrecord',
-            constraint=models.UniqueConstraint(fields=('cluster', 'fingerprint'), name='quarantined_once'),
+            model_name="quarantinedrecord",
+            constraint=models.UniqueConstraint(fields=("cluster", "fingerprint"), name="quarantined_once"),
         ),
         migrations.AddConstraint(
-            model_name='review',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('gpu_seconds_awarded__gt', 0), ('verdict', 'approved')), models.Q(models.Q(('verdict', 'approved'), _negated=True), ('gpu_seconds_awarded', 0)), _connector='OR'), name='award_goes_with_approval'),
+            model_name="review",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("gpu_seconds_awarded__gt", 0), ("verdict", "approved")),
+                    models.Q(models.Q(("verdict", "approved"), _negated=True), ("gpu_seconds_awarded", 0)),
+                    _connector="OR",
+                ),
+                name="award_goes_with_approval",
+            ),
         ),
         migrations.AddIndex(
-            model_name='usageday',
-            index=models.Index(fields=['project', 'day'], name='usage_day_by_project'),
+            model_name="usageday",
+            index=models.Index(fields=["project", "day"], name="usage_day_by_project"),
         ),
         migrations.AddConstraint(
-            model_name='usageday',
-            constraint=models.UniqueConstraint(fields=('cluster', 'day', 'account', 'user', 'partition', 'gpu_type', 'state'), name='one_row_per_usage_cell'),
+            model_name="usageday",
+            constraint=models.UniqueConstraint(
+                fields=("cluster", "day", "account", "user", "partition", "gpu_type", "state"),
+                name="one_row_per_usage_cell",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usageday',
-            constraint=models.CheckConstraint(condition=models.Q(('gpu_seconds__gt', 0)), name='usage_day_positive'),
+            model_name="usageday",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("gpu_seconds__gt", 0)), name="usage_day_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usageday',
-            constraint=models.CheckConstraint(condition=models.Q(('provisional_gpu_seconds__gte', 0), ('provisional_gpu_seconds__lte', models.F('gpu_seconds'))), name='provisional_is_a_part'),
+            model_name="usageday",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("provisional_gpu_seconds__gte", 0),
+                    ("provisional_gpu_seconds__lte", models.F("gpu_seconds")),
+                ),
+                name="provisional_is_a_part",
+            ),
         ),
         migrations.AddIndex(
-            model_name='usagerecord',
-            index=models.Index(fields=['cluster', 'account', 'start'], name='usage_by_account'),
+            model_name="usagerecord",
+            index=models.Index(fields=["cluster", "account", "start"], name="usage_by_account"),
         ),
         migrations.AddIndex(
-            model_name='usagerecord',
-            index=models.Index(fields=['cluster', 'job_id_raw'], name='usage_by_job'),
+            model_name="usagerecord",
+            index=models.Index(fields=["cluster", "job_id_raw"], name="usage_by_job"),
         ),
         migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.UniqueConstraint(fields=('cluster', 'identity'), name='one_row_per_scheduler_record'),
+            model_name="usagerecord",
+            constraint=models.UniqueConstraint(
+                fields=("cluster", "identity"), name="one_row_per_scheduler_record"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.CheckConstraint(condition=models.Q(('gpu_seconds__gte', 0)), name='usage_not_negative'),
+            model_name="usagerecord",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("gpu_seconds__gte", 0)), name="usage_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagerecord',
-            constraint=models.CheckConstraint(condition=models.Q(('held_until', None), ('held_until__gte', models.F('start')), _connector='OR'), name='held_until_after_start'),
+            model_name="usagerecord",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("held_until", None), ("held_until__gte", models.F("start")), _connector="OR"
+                ),
+                name="held_until_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'charge')), fields=('usage_record',), name='one_charge_per_run'),
+            model_name="ledgerentry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "charge")), fields=("usage_record",), name="one_charge_per_run"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'grant')), fields=('review',), name='one_grant_per_review'),
+            model_name="ledgerentry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "grant")), fields=("review",), name="one_grant_per_review"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('gpu_seconds__gt', 0), ('kind', 'grant')), models.Q(('gpu_seconds__gt', 0), ('kind', 'refund')), models.Q(('factor__isnull', False), ('gpu_seconds__lt', 0), ('kind', 'charge'), ('usage_record__isnull', False)), models.Q(('gpu_seconds__lt', 0), ('kind', 'expiry')), models.Q(('kind__in', ('adjustment', 'transfer')), models.Q(('gpu_seconds', 0), _negated=True)), _connector='OR'), name='entry_sign_fits_kind'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("gpu_seconds__gt", 0), ("kind", "grant")),
+                    models.Q(("gpu_seconds__gt", 0), ("kind", "refund")),
+                    models.Q(
+                        ("factor__isnull", False),
+                        ("gpu_seconds__lt", 0),
+                        ("kind", "charge"),
+                        ("usage_record__isnull", False),
+                    ),
+                    models.Q(("gpu_seconds__lt", 0), ("kind", "expiry")),
+                    models.Q(
+                        ("kind__in", ("adjustment", "transfer")), models.Q(("gpu_seconds", 0), _negated=True)
+                    ),
+                    _connector="OR",
+                ),
+                name="entry_sign_fits_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ('adjustment', 'refund', 'transfer')), _negated=True), models.Q(('reason', ''), _negated=True), _connector='OR'), name='correction_has_reason'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind__in", ("adjustment", "refund", "transfer")), _negated=True),
+                    models.Q(("reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="correction_has_reason",
+            ),
         ),
     ]

@@ -19,7 +19,9 @@ class AllocationRequestQuerySet(models.QuerySet["AllocationRequest"]):
     def visible_to(self, user: User) -> AllocationRequestQuerySet:
         """Its lab's PIs, its institution's admins, and the centre once it was submitted."""
         labs = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
-        institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
         mine = Q(project__lab__in=labs) | Q(project__lab__institution__in=institutions) | Q(created_by=user)
         if user.roles & {*CENTRE_ROLES}:
             mine |= ~Q(state=AllocationRequest.State.DRAFT)
@@ -141,7 +143,9 @@ class Allocation(models.Model):
 
     class Meta:
         ordering = ["end", "pk"]
-        constraints = [models.CheckConstraint(condition=Q(end__gte=F("start")), name="allocation_ends_after_start")]
+        constraints = [
+            models.CheckConstraint(condition=Q(end__gte=F("start")), name="allocation_ends_after_start")
+        ]
 
     def __str__(self) -> str:
         return f"{self.project} ({self.cluster.name})"

@@ -41,8 +41,12 @@ class Partition(models.Model):
     node_count = models.PositiveIntegerField(_("nodes"), validators=[MinValueValidator(1)])
     gpus_per_node = models.PositiveIntegerField(_("GPUs per node"), validators=[MinValueValidator(1)])
     cpus_per_gpu = models.PositiveIntegerField(_("CPU cores per GPU"), validators=[MinValueValidator(1)])
-    memory_per_gpu_mib = models.PositiveIntegerField(_("memory per GPU (MiB)"), validators=[MinValueValidator(1)])
-    max_time_minutes = models.PositiveIntegerField(_("longest time limit (minutes)"), validators=[MinValueValidator(1)])
+    memory_per_gpu_mib = models.PositiveIntegerField(
+        _("memory per GPU (MiB)"), validators=[MinValueValidator(1)]
+    )
+    max_time_minutes = models.PositiveIntegerField(
+        _("longest time limit (minutes)"), validators=[MinValueValidator(1)]
+    )
 
     class Meta:
         ordering = ["cluster", "name"]

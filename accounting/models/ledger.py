@@ -55,15 +55,21 @@ class LedgerEntry(models.Model):
     actor = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
     review = models.ForeignKey(Review, models.PROTECT, null=True, blank=True, related_name="entries")
-    usage_record = models.ForeignKey(UsageRecord, models.PROTECT, null=True, blank=True, related_name="entries")
+    usage_record = models.ForeignKey(
+        UsageRecord, models.PROTECT, null=True, blank=True, related_name="entries"
+    )
     factor = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)
     cites = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="cited_by")
 
     class Meta:
         ordering = ["at", "pk"]
         constraints = [
-            models.UniqueConstraint(fields=["usage_record"], condition=Q(kind="charge"), name="one_charge_per_run"),
-            models.UniqueConstraint(fields=["review"], condition=Q(kind="grant"), name="one_grant_per_review"),
+            models.UniqueConstraint(
+                fields=["usage_record"], condition=Q(kind="charge"), name="one_charge_per_run"
+            ),
+            models.UniqueConstraint(
+                fields=["review"], condition=Q(kind="grant"), name="one_grant_per_review"
+            ),
             models.CheckConstraint(
                 name="entry_sign_fits_kind",
                 condition=Q(kind="grant", gpu_seconds__gt=0)

@@ -79,7 +79,8 @@ class UsageDay(models.Model):
         ordering = ["day", "cluster", "account"]
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "day", "account", "user", "partition", "gpu_type", "state"], name="one_row_per_usage_cell"
+                fields=["cluster", "day", "account", "user", "partition", "gpu_type", "state"],
+                name="one_row_per_usage_cell",
             ),
             models.CheckConstraint(condition=Q(gpu_seconds__gt=0), name="usage_day_positive"),
             models.CheckConstraint(

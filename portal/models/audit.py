@@ -37,7 +37,9 @@ class AuditEvent(models.Model):
         return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.object_type} {self.object_id}"
 
 
-def record(action: str, thing: models.Model, *, by: User | None, project: Project | None = None, **detail: Any) -> AuditEvent:
+def record(
+    action: str, thing: models.Model, *, by: User | None, project: Project | None = None, **detail: Any
+) -> AuditEvent:
     """Write one audit row about `thing`. Call it inside the transaction of the deed."""
     return AuditEvent.objects.create(
         actor=by,

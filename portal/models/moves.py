@@ -11,7 +11,7 @@ class Moving(models.Model):
     """Has a `state` field and `MOVES`: from each state, the states it may go to. Only `transitions.advance` moves it."""
 
     MOVES: ClassVar[Mapping[Any, AbstractSet[Any]]]
-    state: Any
+    state: Any  # a CharField in each model
 
     class Meta:
         abstract = True

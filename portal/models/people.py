@@ -13,7 +13,9 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 # Slurm folds account names to lower case; ours are lower case from the start, or they would not match.
-account_name = RegexValidator(r"^[a-z][a-z0-9._-]{0,62}$", _("Use lower-case letters, digits, dot, dash and underscore."))
+account_name = RegexValidator(
+    r"^[a-z][a-z0-9._-]{0,62}$", _("Use lower-case letters, digits, dot, dash and underscore.")
+)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -59,7 +61,9 @@ class Institution(models.Model):
 
     name = models.CharField(_("name"), max_length=200, unique=True)
     slug = models.SlugField(max_length=60, unique=True)
-    country = models.CharField(_("country"), max_length=2, blank=True, help_text=_("Two-letter code, such as CN."))
+    country = models.CharField(
+        _("country"), max_length=2, blank=True, help_text=_("Two-letter code, such as CN.")
+    )
     account = models.CharField(_("account"), max_length=63, unique=True, validators=[account_name])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -81,7 +85,9 @@ class Lab(models.Model):
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["institution", "slug"], name="lab_slug_in_institution")]
+        constraints = [
+            models.UniqueConstraint(fields=["institution", "slug"], name="lab_slug_in_institution")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -129,7 +135,9 @@ class Membership(models.Model):
     user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
     role = models.CharField(_("role"), max_length=20, choices=Role)
     lab = models.ForeignKey(Lab, models.PROTECT, null=True, blank=True, related_name="memberships")
-    institution = models.ForeignKey(Institution, models.PROTECT, null=True, blank=True, related_name="memberships")
+    institution = models.ForeignKey(
+        Institution, models.PROTECT, null=True, blank=True, related_name="memberships"
+    )
     funder = models.ForeignKey(Funder, models.PROTECT, null=True, blank=True, related_name="memberships")
     started_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -16,7 +16,9 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         if user.roles & {*CENTRE_ROLES}:
             return self
         labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
-        institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
         return self.filter(models.Q(lab__in=labs) | models.Q(lab__institution__in=institutions))
 
     def of_labs_of(self, user: User) -> ProjectQuerySet:

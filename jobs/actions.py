@@ -1,0 +1,229 @@
+"""What people do with jobs. One transaction each, with `by`; the worker is rung once it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounting import ledger
+from accounting.models import Allocation, Partition
+from accounting.units import hours, worst_case
+from jobs import lifecycle, tasks
+from jobs.identity import account_for
+from jobs.models import Fetch, Job, JobFile, LogTail, Upload
+from jobs.states import State
+from portal.doorbell import ring
+from portal.models import Project, User
+from portal.models.audit import record
+from portal.permissions import REFUSALS, Permission, check_permission
+
+LOG_INTEREST = timedelta(seconds=15)  # so long after the last look, nobody is looking
+LOG_PERIOD = timedelta(seconds=2)
+
+
+class Refused(Exception):
+    """The portal says no, in words for the person, at a form's field ("" is the whole form)."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a job would cost at most and leave, in GPU-seconds, before it is submitted."""
+
+    cost: int
+    factor: Decimal
+    allocation: Allocation | None
+    balance: ledger.Balance | None
+    problem: str = ""  # why it can't be submitted, in words
+
+    @property
+    def after(self) -> int:
+        return (self.balance.available if self.balance else 0) - self.cost
+
+
+def quote(*, project: Project, partition: Partition, gpus: int, time_limit_minutes: int) -> Quote:
+    """The worst case of a job, against what the project has left on that cluster. Reads only."""
+    now = timezone.now()
+    factor = partition.factor_at(now)
+    cost = worst_case(gpus, time_limit_minutes, factor)
+    candidates = list(
+        Allocation.objects.filter(project=project, cluster=partition.cluster_id)
+        .active(now.date())
+        .order_by("end", "pk")
+    )
+    if not candidates:
+        return Quote(
+            cost,
+            factor,
+            None,
+            None,
+            _("This project has no GPU-hours on this cluster now. Its PI can ask for some."),
+        )
+    standing = ledger.balances(candidates)
+    payer = next((a for a in candidates if standing[a.pk].available >= cost), None)
+    best = payer or max(candidates, key=lambda a: standing[a.pk].available)
+    return Quote(cost, factor, best, standing[best.pk], "" if payer else _too_little(cost, standing[best.pk]))
+
+
+@transaction.atomic
+def create_and_submit(
+    *,
+    by: User,
+    project: Project,
+    partition: Partition,
+    name: str,
+    gpus: int,
+    time_limit_minutes: int,
+    script: Upload,
+    inputs: Sequence[Upload],
+) -> Job:
+    """Take the hold, keep the job with its files, and write the audit row: all or nothing. Then ring the worker."""
+    check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
+    _check_open(by, project, partition)
+    _check_files(by, [script, *inputs])
+    offer = quote(project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes)
+    if offer.allocation is None or offer.problem:
+        raise Refused("", offer.problem)
+    job = Job.objects.create(
+        owner=by,
+        project=project,
+        allocation=offer.allocation,
+        cluster=partition.cluster,
+        partition=partition,
+        name=name,
+        gpus=gpus,
+        time_limit_minutes=time_limit_minutes,
+    )
+    try:
+        ledger.hold(offer.allocation, offer.cost, reference=job.token)
+    except ledger.NotEnough as short:
+        raise Refused("", _too_little(short.wanted, short.balance)) from short
+    JobFile.objects.bulk_create(
+        JobFile(job=job, kind=kind, path=upload.path, size=upload.size, sha256=upload.sha256, upload=upload)
+        for kind, upload in [
+            (JobFile.Kind.SCRIPT, script),
+            *((JobFile.Kind.INPUT, upload) for upload in inputs),
+        ]
+    )
+    account = account_for(by, partition.cluster, project)
+    record(
+        "job submitted",
+        job,
+        by=by,
+        project=project,
+        gpus=gpus,
+        time_limit_minutes=time_limit_minutes,
+        held=offer.cost,
+    )
+    if account.state != account.State.ACTIVE:
+        ring(tasks.provision, account.pk)
+    ring(tasks.dispatch, partition.cluster_id)
+    return job
+
+
+@transaction.atomic
+def cancel(*, by: User, job: Job) -> None:
+    """Say that the job shall end. One that was not sent yet is cancelled at once; else the scheduler has the word."""
+    if by.pk != job.owner_id:
+        check_permission(by, Permission.CANCEL_LAB_JOB, lab=job.project.lab)
+    if job.is_final:
+        raise Refused("", _("This job has already ended."))
+    asked = Job.objects.filter(pk=job.pk, cancel_requested_at=None).update(
+        cancel_requested_at=timezone.now(), cancel_requested_by=by
+    )
+    if asked:
+        record("job cancel requested", job, by=by, project=job.project)
+    job.refresh_from_db()
+    if job.state == State.NEW and lifecycle.finish(job, State.CANCELLED, reason="CancelledBeforeSent"):
+        return
+    ring(tasks.cancel, job.cluster_id)
+
+
+def want_log(*, by: User, job: Job, stream: str) -> LogTail:
+    """What is known of a log now; as long as somebody looks and the job lives, the worker reads on."""
+    _check_readable(by, job)
+    tail, _created = LogTail.objects.get_or_create(job=job, stream=stream)
+    now = timezone.now()
+    LogTail.objects.filter(pk=tail.pk).update(wanted_until=now + LOG_INTEREST)
+    due = tail.read_at is None or now - tail.read_at >= LOG_PERIOD
+    complete = job.ended_at is not None and tail.read_at is not None and tail.read_at > job.ended_at
+    if job.scheduler_id and due and not complete:
+        ring(tasks.read_logs, job.pk)
+    return tail
+
+
+def want_file(*, by: User, file: JobFile) -> Fetch:
+    """Have a file of a job brought from the cluster. Asked again while one is on its way or fresh, it is the same."""
+    _check_readable(by, file.job)
+    now = timezone.now()
+    fetch = (
+        file.fetches.filter(expires_at__gt=now, asked_at__gte=file.modified_at or file.job.created_at)
+        .exclude(state=Fetch.State.FAILED)
+        .order_by("-asked_at")
+        .first()
+    )
+    if fetch is None:
+        fetch = Fetch.objects.create(job_file=file, asked_by=by)
+        ring(tasks.bring_file, str(fetch.pk))
+    return fetch
+
+
+def _check_readable(by: User, job: Job) -> None:
+    if not job.files_readable_by(by):
+        raise PermissionDenied(str(REFUSALS[Permission.READ_LAB_FILES]))
+
+
+def _check_open(by: User, project: Project, partition: Partition) -> None:
+    if project.state != Project.State.ACTIVE:
+        raise Refused(
+            "project",
+            _("This project is %(state)s: no jobs can be submitted.")
+            % {"state": project.get_state_display()},
+        )
+    if not partition.cluster.accepts_jobs:
+        raise Refused("partition", _("This cluster takes no jobs through the portal."))
+    unfinished = Job.objects.filter(owner=by).unfinished().count()
+    if unfinished >= settings.JOBS_IN_FLIGHT_PER_PERSON:
+        raise Refused(
+            "",
+            ngettext(
+                "You have %(count)s unfinished job, the most that one person may have. Wait until it has ended.",
+                "You have %(count)s unfinished jobs, the most that one person may have. Wait until some have ended.",
+                unfinished,
+            )
+            % {"count": unfinished},
+        )
+
+
+def _check_files(by: User, uploads: Sequence[Upload]) -> None:
+    for upload in uploads:
+        if upload.owner_id != by.pk or not upload.is_complete:
+            raise Refused(
+                "uploads", _("“%(path)s” has not arrived whole. Upload it again.") % {"path": upload.path}
+            )
+    folded = [upload.path.casefold() for upload in uploads]
+    twice = next((upload.path for upload in uploads if folded.count(upload.path.casefold()) > 1), None)
+    if twice is not None:
+        raise Refused(
+            "uploads", _("There are two files named “%(path)s”. Remove or rename one.") % {"path": twice}
+        )
+
+
+def _too_little(wanted: int, balance: ledger.Balance) -> str:
+    return _(
+        "This job could use up to %(wanted)s GPU-hours, but only %(available)s are available "
+        "(%(held)s more are held for unfinished jobs). Ask for fewer GPUs or less time, or ask your PI for more hours."
+    ) % {"wanted": hours(wanted), "available": hours(max(balance.available, 0)), "held": hours(balance.held)}

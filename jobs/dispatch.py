@@ -1,0 +1,244 @@
+"""Worker side: send waiting jobs, look up unclear ones, cancel.
+
+Exactly once. A job is claimed by a guarded UPDATE; its token names its folder and the scheduler's job; the gateway
+submits a token at most once. An answer that got lost leaves the job "submitting": it is looked up in the queue and
+the accounting by its token, and only when both answered well and knew nothing, twice, a grace time apart, it is
+sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from django.db.models import Q
+from django.utils import timezone
+
+from accounting.models import Cluster
+from jobs import health, lifecycle
+from jobs.clusters import Member, connect_to
+from jobs.health import TROUBLES
+from jobs.models import ClusterAccount, Job, JobFile
+from jobs.schedulers import AnswerError
+from jobs.spec import JobSpec, Submission, Verdict
+from jobs.states import ON_CLUSTER, State
+from portal.permissions import Permission, has_permission
+
+log = logging.getLogger(__name__)
+
+STALE = timedelta(seconds=60)  # a claim without a sign of life for so long: its worker is dead
+GRACE = timedelta(seconds=20)  # the scheduler's accounting lags its queue by less
+CLOCKS = timedelta(minutes=5)  # by so much may the cluster's clock differ from ours
+BATCH = 100  # jobs of one person in one remote call
+HEARTBEAT = 5.0  # seconds between signs of life
+
+
+def send_waiting(cluster_id: int) -> None:
+    """Send every job that waits for this cluster: one remote call per person and batch."""
+    if not health.may_try(cluster_id):
+        return
+    cluster = Cluster.objects.get(pk=cluster_id)
+    _drop_unwanted(cluster)
+    door = connect_to(cluster.name)
+    for account, jobs in _waiting(cluster).items():
+        try:
+            with door.as_member(account.username) as member:
+                for at in range(0, len(jobs), BATCH):
+                    _send(member, jobs[at : at + BATCH])
+        except TROUBLES as error:
+            _report(cluster, f"sending for {account.username}", error)
+            return
+
+
+def resolve_unclear(cluster_id: int) -> None:
+    """Find out what became of jobs whose worker died or whose answer was lost."""
+    if not health.may_try(cluster_id):
+        return
+    cluster = Cluster.objects.get(pk=cluster_id)
+    door = connect_to(cluster.name)
+    stale = Job.objects.filter(cluster=cluster, state=State.SUBMITTING, claimed_at__lt=timezone.now() - STALE)
+    for account, jobs in _by_account(stale.select_related("owner"), cluster).items():
+        try:
+            with door.as_member(account.username) as member:
+                found = member.find([job.token for job in jobs], min(job.created_at for job in jobs) - CLOCKS)
+                for job in jobs:
+                    _settle(member, job, found.get(job.token))
+        except TROUBLES as error:
+            _report(cluster, f"looking up jobs of {account.username}", error)
+            return
+
+
+def cancel_wanted(cluster_id: int) -> None:
+    """Tell the scheduler of every wish to cancel. The job's state changes when the scheduler says so."""
+    if not health.may_try(cluster_id):
+        return
+    cluster = Cluster.objects.get(pk=cluster_id)
+    door = connect_to(cluster.name)
+    wanted = Job.objects.filter(cluster=cluster, state__in=ON_CLUSTER, cancel_requested_at__isnull=False)
+    for account, jobs in _by_account(wanted.select_related("owner"), cluster).items():
+        try:
+            with door.as_member(account.username) as member:
+                member.cancel([(job.token, job.scheduler_id) for job in jobs])
+        except TROUBLES as error:
+            _report(cluster, f"cancelling for {account.username}", error)
+            return
+
+
+def _report(cluster: Cluster, doing: str, error: Exception) -> None:
+    log.warning("cluster %s: %s failed: %s", cluster.name, doing, error)
+    health.failed(cluster, error)
+
+
+def _drop_unwanted(cluster: Cluster) -> None:
+    """Jobs that were to be cancelled while a try to send them came back."""
+    for job in Job.objects.filter(cluster=cluster, state=State.NEW, cancel_requested_at__isnull=False):
+        lifecycle.finish(job, State.CANCELLED, reason="CancelledBeforeSent")
+
+
+def _waiting(cluster: Cluster) -> dict[ClusterAccount, list[Job]]:
+    """The jobs that can be sent now, by the POSIX user that they run as."""
+    now = timezone.now()
+    jobs = (
+        Job.objects.filter(cluster=cluster, state=State.NEW, cancel_requested_at=None)
+        .filter(Q(not_before=None) | Q(not_before__lte=now), attempts__lt=lifecycle.MAX_ATTEMPTS)
+        .select_related("owner", "project__lab", "partition")
+        .order_by("pk")
+    )
+    associated = {
+        (account.user_id, project_id): account
+        for account in ClusterAccount.objects.filter(cluster=cluster, state=ClusterAccount.State.ACTIVE)
+        for project_id in account.associations.exclude(made_at=None).values_list("project_id", flat=True)
+    }
+    ready: dict[ClusterAccount, list[Job]] = defaultdict(list)
+    for job in jobs:
+        account = associated.get((job.owner_id, job.project_id))
+        if account is not None:
+            ready[account].append(job)
+    return ready
+
+
+def _by_account(jobs: Iterable[Job], cluster: Cluster) -> dict[ClusterAccount, list[Job]]:
+    accounts = {account.user_id: account for account in ClusterAccount.objects.filter(cluster=cluster)}
+    grouped: dict[ClusterAccount, list[Job]] = defaultdict(list)
+    for job in jobs:
+        grouped[accounts[job.owner_id]].append(job)
+    return grouped
+
+
+def _send(member: Member, jobs: Sequence[Job]) -> None:
+    claimed = [job for job in jobs if _may_still(job) and lifecycle.mark_submitting(job)]
+    try:
+        ready = [job for job in claimed if _files_arrived(member, job)]
+        answers = member.submit([spec_of(job) for job in ready]) if ready else []
+    except TROUBLES as error:  # surely nothing was sent
+        for job in claimed:
+            if job.state == State.SUBMITTING:
+                lifecycle.put_back(job, "ClusterUnreachable", str(error))
+        raise
+    by_token = {job.token: job for job in ready}
+    for answer in answers:
+        _take(by_token[answer.token], answer)
+
+
+def _may_still(job: Job) -> bool:
+    """Somebody who left the lab since submitting no longer runs on its account."""
+    if has_permission(job.owner, Permission.SUBMIT_JOB, lab=job.project.lab):
+        return True
+    lifecycle.finish(job, State.FAILED, reason="NoLongerMember")
+    return False
+
+
+def _files_arrived(member: Member, job: Job) -> bool:
+    """Bring the job's files into its folder, each resumed where an earlier try broke off. False: not this time."""
+    try:
+        member.prepare(job.token)
+        for file in job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"):
+            if file.upload is None or not file.upload.stored_at.exists():
+                lifecycle.finish(job, State.FAILED, reason="UploadGone", message=file.path)
+                return False
+            _send_file(member, job, file, file.upload.stored_at)
+    except AnswerError as error:  # the cluster answers, but not well: a full disk, say
+        _give_back(job, "FileRefused", str(error))
+        return False
+    return True
+
+
+def _send_file(member: Member, job: Job, file: JobFile, stored_at: Path) -> None:
+    with stored_at.open("rb") as content:
+        source = cast(BinaryIO, SignOfLife(content, job))
+        executable = file.kind == JobFile.Kind.SCRIPT
+        member.upload(job.token, file.path, source, file.size, file.sha256, executable=executable)
+    JobFile.objects.filter(pk=file.pk).update(sent_at=timezone.now())
+
+
+class SignOfLife:
+    """A file that, while it is read, says that its job's worker is alive."""
+
+    def __init__(self, content: BinaryIO, job: Job) -> None:
+        self._content = content
+        self._job = job
+        self._said = 0.0
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() - self._said > HEARTBEAT:
+            lifecycle.still_sending(self._job)
+            self._said = time.monotonic()
+        return self._content.read(size)
+
+    def seek(self, offset: int) -> int:
+        return self._content.seek(offset)
+
+
+def _give_back(job: Job, reason: str, message: str) -> None:
+    """The cluster answered, but not well, and the job was surely not sent: try again, a few times."""
+    if job.attempts + 1 >= lifecycle.MAX_ATTEMPTS:
+        lifecycle.finish(job, State.FAILED, reason=reason, message=message)
+        return
+    lifecycle.put_back(job, reason, message, job_at_fault=True)
+
+
+def _take(job: Job, answer: Submission) -> None:
+    """Act on one of the three answers (and on "surely not, try later")."""
+    log.info("job %s on %s: %s %s", job.pk, job.cluster_id, answer.verdict.value, answer.scheduler_id)
+    if answer.verdict is Verdict.ACCEPTED:
+        lifecycle.mark_queued(job, answer.scheduler_id)
+    elif answer.verdict is Verdict.REFUSED:
+        lifecycle.finish(job, State.FAILED, reason="RefusedByScheduler", message=answer.message)
+    elif answer.verdict is Verdict.RETRY:
+        lifecycle.put_back(job, "SchedulerBusy", answer.message)
+    else:
+        lifecycle.note_unclear(job, answer.message)
+
+
+def _settle(member: Member, job: Job, scheduler_id: str | None) -> None:
+    """Found: it is queued. Nobody knows it, now and a grace time ago: surely not there, send it again."""
+    now = timezone.now()
+    if scheduler_id:
+        lifecycle.mark_queued(job, scheduler_id)
+    elif job.looked_up_at is None:
+        Job.objects.filter(pk=job.pk, looked_up_at=None).update(looked_up_at=now)
+    elif job.looked_up_at < now - GRACE:
+        member.forget([job.token])
+        lifecycle.put_back(job, "NotSent")
+
+
+def spec_of(job: Job) -> JobSpec:
+    """What the scheduler gets. Every limit is the portal's; nothing comes from the member's script."""
+    partition = job.partition
+    return JobSpec(
+        token=job.token,
+        account=job.project.account,
+        partition=partition.name,
+        gpus=job.gpus,
+        gpu_type=partition.gpu_type,
+        nodes=partition.nodes_for(job.gpus),
+        cpus_per_gpu=partition.cpus_per_gpu,
+        memory_per_gpu_mib=partition.memory_per_gpu_mib,
+        time_limit_minutes=job.time_limit_minutes,
+        script=job.files.get(kind=JobFile.Kind.SCRIPT).path,
+    )

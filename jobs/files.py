@@ -1,0 +1,121 @@
+"""Worker side: what comes back from a job's folder — logs as they grow, the list of results, a file that somebody wants."""
+
+from __future__ import annotations
+
+import logging
+
+from django.utils import timezone
+
+from jobs import health
+from jobs.clusters import Member, connect_to
+from jobs.health import TROUBLES
+from jobs.logtext import clean, whole_characters
+from jobs.models import ClusterAccount, Fetch, Job, JobFile, LogTail
+from jobs.schedulers import AnswerError
+from jobs.uploads import discard_expired
+
+log = logging.getLogger(__name__)
+
+LOGS = {"stdout": "stdout.log", "stderr": "stderr.log"}  # as the gateway names them
+KEPT = 256 * 1024  # characters of a log that the page shows
+PROGRESS = 8 << 20  # bytes between two notes of how far a fetch is
+
+
+def read_logs(job_id: int) -> None:
+    """Read on in the logs of a job that somebody looks at: only the bytes that are new."""
+    job = Job.objects.select_related("cluster").get(pk=job_id)
+    wanted = list(job.log_tails.filter(wanted_until__gt=timezone.now()))
+    if not wanted or not health.may_try(job.cluster_id):
+        return
+    try:
+        with _member(job) as member:
+            for tail in wanted:
+                _read_on(member, job, tail)
+    except TROUBLES as error:
+        log.warning("job %s: its log can't be read: %s", job_id, error)
+
+
+def list_outputs(job_id: int) -> None:
+    """Note what a finished job left in its folder, beside the files that were sent."""
+    job = Job.objects.select_related("cluster").get(pk=job_id)
+    if not health.may_try(job.cluster_id):
+        return
+    try:
+        with _member(job) as member:
+            listing = member.list_files(job.token)
+    except AnswerError as error:  # no folder, say: nothing will come of asking again
+        log.warning("job %s: its files can't be listed: %s", job_id, error)
+        listing = None
+    except TROUBLES as error:
+        log.warning("job %s: its files can't be listed: %s", job_id, error)
+        return
+    sent = dict(job.files.exclude(kind=JobFile.Kind.OUTPUT).values_list("path", "size"))
+    JobFile.objects.bulk_create(
+        [
+            JobFile(
+                job=job,
+                kind=JobFile.Kind.OUTPUT,
+                path=entry.path,
+                size=entry.size,
+                modified_at=entry.modified_at,
+            )
+            for entry in (listing.files if listing else ())
+            if sent.get(entry.path) != entry.size
+        ],
+        update_conflicts=True,
+        unique_fields=["job", "kind", "path"],
+        update_fields=["size", "modified_at"],
+    )
+    Job.objects.filter(pk=job.pk).update(outputs_listed_at=timezone.now())
+
+
+def bring(fetch_id: str) -> None:
+    """Bring one file from the cluster, whole, to where the web can serve it."""
+    fetch = (
+        Fetch.objects.select_related("job_file__job__cluster")
+        .filter(pk=fetch_id, state=Fetch.State.WANTED)
+        .first()
+    )
+    if fetch is None or not health.may_try(fetch.job_file.job.cluster_id):
+        return
+    part = fetch.stored_at.with_suffix(".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _member(fetch.job_file.job) as member, part.open("wb") as target:
+            noted = 0
+            for chunk in member.download(fetch.job_file.job.token, fetch.job_file.path):
+                target.write(chunk)
+                if target.tell() - noted >= PROGRESS:
+                    noted = target.tell()
+                    Fetch.objects.filter(pk=fetch.pk).update(received=noted)
+            size = target.tell()
+    except TROUBLES as error:
+        log.warning("job %s: %s can't be fetched: %s", fetch.job_file.job_id, fetch.pk, error)
+        part.unlink(missing_ok=True)
+        if not getattr(error, "transient", False):
+            Fetch.objects.filter(pk=fetch.pk).update(state=Fetch.State.FAILED, message=str(error)[:300])
+        return
+    part.rename(fetch.stored_at)
+    Fetch.objects.filter(pk=fetch.pk).update(state=Fetch.State.READY, received=size)
+
+
+def clear_old() -> None:
+    """Remove fetched files and unsent uploads whose time is over."""
+    now = timezone.now()
+    for fetch in Fetch.objects.filter(expires_at__lt=now):
+        fetch.stored_at.unlink(missing_ok=True)
+        fetch.delete()
+    discard_expired()
+
+
+def _member(job: Job) -> Member:
+    account = ClusterAccount.objects.get(user=job.owner_id, cluster=job.cluster)
+    return connect_to(job.cluster.name).as_member(account.username)
+
+
+def _read_on(member: Member, job: Job, tail: LogTail) -> None:
+    piece = member.tail(job.token, LOGS[tail.stream], tail.offset or -1)  # the first look begins near its end
+    data = whole_characters(piece.data)
+    LogTail.objects.filter(pk=tail.pk, offset=tail.offset).update(
+        text=(tail.text + clean(data))[-KEPT:], offset=piece.offset + len(data), read_at=timezone.now()
+    )

@@ -1,0 +1,248 @@
+"""Worker side: ask a cluster once, advance its jobs, hand what it says of finished runs to the accounting.
+
+One poller per cluster is elected by a lease in the database; one remote call per cycle answers for all jobs.
+Jobs only move forward (except running → queued, a requeue). Not being in the queue is not being finished: only a
+record of the accounting ends a job. A bad answer changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounting import usage
+from accounting.models import Cluster, Collection
+from accounting.runs import Run
+from accounting.usage import Attribution, Tally
+from jobs import health, lifecycle
+from jobs.clusters import Poll, connect_to
+from jobs.dispatch import CLOCKS
+from jobs.health import TROUBLES
+from jobs.models import ClusterAccount, ClusterHealth, Job
+from jobs.spec import QueueEntry
+from jobs.states import FINAL, State
+
+log = logging.getLogger(__name__)
+
+PERIOD = timedelta(seconds=2)
+LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
+OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
+RECENT = timedelta(hours=48)
+UNSEEN = timedelta(
+    seconds=30
+)  # a job that the queue hasn't shown for so long: its record is looked for from its start
+
+WAITING_WORDS = frozenset(
+    {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+)
+HOLDING_WORDS = frozenset(
+    {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
+ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
+NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
+
+
+def clusters() -> list[int]:
+    return list(Cluster.objects.filter(accepts_jobs=True).values_list("pk", flat=True))
+
+
+def due() -> list[int]:
+    """Clusters that are to be asked now: nobody asks them, and the last answer is old enough."""
+    now = timezone.now()
+    busy = ClusterHealth.objects.filter(
+        Q(lease_until__gt=now) | Q(try_again_at__gt=now) | Q(asked_at__gt=now - PERIOD * 0.9)
+    ).values_list("cluster_id", flat=True)
+    return [pk for pk in clusters() if pk not in set(busy)]
+
+
+def poll(cluster_id: int) -> list[int]:
+    """One cycle: queue and recent records in one remote call. Returns the jobs that became final."""
+    cluster = Cluster.objects.get(pk=cluster_id)
+    if not _elected(cluster):
+        return []
+    try:
+        return _poll(cluster)
+    except TROUBLES as error:
+        log.warning("cluster %s: no good answer: %s", cluster.name, error)
+        health.failed(cluster, error)
+        return []
+    finally:
+        ClusterHealth.objects.filter(cluster=cluster).update(lease_until=None)
+
+
+def collect(cluster_id: int) -> Tally | None:
+    """Everything of the last days again, running jobs too: late and corrected records, runs outside the portal."""
+    if not health.may_try(cluster_id):
+        return None
+    cluster = Cluster.objects.get(pk=cluster_id)
+    try:
+        answer = _ask(cluster, timezone.now() - RECENT)
+    except TROUBLES as error:
+        log.warning("cluster %s: no records: %s", cluster.name, error)
+        health.failed(cluster, error)
+        return None
+    if answer.records is None or answer.queue is None:
+        return None
+    usage.quarantine(cluster, answer.records.rejected)
+    return usage.record_runs(
+        answer.records.runs,
+        cluster=cluster,
+        as_of=answer.cluster_time,
+        in_queue={entry.job_id_raw for entry in answer.queue},
+        attribute=attribution(cluster, answer.records.runs),
+    )
+
+
+def _ask(cluster: Cluster, since: datetime) -> Poll:
+    with connect_to(cluster.name).as_collector() as collector:
+        return collector.poll(since, timezone.now() + CLOCKS)
+
+
+def _elected(cluster: Cluster) -> bool:
+    """Whether this worker is the one that asks now: a guarded UPDATE of the lease."""
+    now = timezone.now()
+    health.of(cluster.pk)
+    return bool(
+        ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster).update(
+            lease_until=now + LEASE, asked_at=now
+        )
+    )
+
+
+def _poll(cluster: Cluster) -> list[int]:
+    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
+    answer = _ask(cluster, _since(cluster, jobs.values()))
+    finished: list[int] = []
+    if answer.queue is not None and answer.records is not None:
+        usage.quarantine(cluster, answer.records.rejected)
+        finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.cluster_time)
+        Collection.objects.update_or_create(
+            cluster=cluster, defaults={"complete_until": answer.cluster_time, "updated_at": timezone.now()}
+        )
+    if answer.queue is not None:
+        _adopt(cluster, answer.queue)
+        _advance(cluster, jobs, answer.queue)
+    for trouble in answer.troubles:
+        raise trouble
+    health.answered(cluster)
+    return finished
+
+
+def _since(cluster: Cluster, jobs: Iterable[Job]) -> datetime:
+    """From when on records are asked for: the watermark, or earlier where a job left the queue and has no record yet."""
+    now = timezone.now()
+    watermark = Collection.objects.filter(cluster=cluster).first()
+    begin = watermark.complete_until - OVERLAP if watermark else now - RECENT
+    unseen = [job.created_at - CLOCKS for job in jobs if job.confirmed_at and job.confirmed_at < now - UNSEEN]
+    return min([begin, *unseen])
+
+
+@transaction.atomic
+def _record(
+    cluster: Cluster, jobs: dict[str, Job], queue: Sequence[QueueEntry], runs: Sequence[Run], as_of: datetime
+) -> list[int]:
+    """Usage, charge, release and final state of every run that ended: one transaction.
+
+    Open runs are left to `collect`: their figure changes with every second and would be written at every cycle.
+    """
+    live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
+    usage.record_runs(
+        [run for run in runs if run.end is not None],
+        cluster=cluster,
+        as_of=as_of,
+        in_queue=live,
+        attribute=attribution(cluster, runs),
+    )
+    finished = []
+    last = {
+        run.job_id: run for run in sorted(runs, key=lambda run: run.submit or as_of)
+    }  # a requeued job has several
+    for job_id, job in jobs.items():
+        run = last.get(job_id)
+        if run is None or run.job_id_raw in live or not _is_its(job, run):
+            continue
+        if run.end is None or run.state in NEVER_FINAL:
+            continue
+        if lifecycle.finish(
+            job,
+            ENDS.get(run.state, State.FAILED),
+            reason=run.state,
+            started_at=run.start,
+            ended_at=run.end,
+            exit_code=run.exit_code,
+            confirmed_at=as_of,
+        ):
+            finished.append(job.pk)
+    return finished
+
+
+def _is_its(job: Job, run: Run) -> bool:
+    """Job ids wrap: a run from before the job was sent is another's."""
+    return run.submit is not None and run.submit >= job.created_at - CLOCKS
+
+
+def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
+    """A job being sent whose answer was lost may stand in the queue: by its token, under its own POSIX user."""
+    sending = {
+        job.token: job
+        for job in Job.objects.filter(cluster=cluster, state=State.SUBMITTING).select_related("owner")
+    }
+    if not sending:
+        return
+    usernames = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("user_id", "username"))
+    for entry in queue:
+        job = sending.get(entry.token)
+        if job is not None and usernames.get(job.owner_id) == entry.user:
+            lifecycle.mark_queued(job, entry.scheduler_id)
+
+
+def _advance(cluster: Cluster, jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
+    """Move the jobs that the queue shows; note why they wait and when they may start."""
+    now = timezone.now()
+    seen = []
+    for entry in queue:
+        job = jobs.get(entry.scheduler_id)
+        if job is None or job.token != entry.token or job.state in FINAL:
+            continue
+        seen.append(job.pk)
+        if entry.state in HOLDING_WORDS:
+            if job.state == State.QUEUED:
+                lifecycle.mark_running(job, entry.started_at, entry.nodes)
+        elif entry.state in WAITING_WORDS:
+            _note_waiting(job, entry)
+    Job.objects.filter(pk__in=seen).update(confirmed_at=now)
+    waiting = sum(entry.state in WAITING_WORDS for entry in queue)
+    ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting)
+
+
+def _note_waiting(job: Job, entry: QueueEntry) -> None:
+    if job.state == State.RUNNING:
+        lifecycle.mark_requeued(job, entry.reason)
+    if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
+        Job.objects.filter(pk=job.pk, state=State.QUEUED).update(
+            reason=entry.reason, expected_start_at=entry.started_at
+        )
+
+
+def attribution(cluster: Cluster, runs: Sequence[Run]) -> Callable[[Run], Attribution]:
+    """Who is behind each run's POSIX user, and which allocation holds hours for it."""
+    people = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("username", "user_id"))
+    ids = {run.job_id for run in runs}
+    jobs = {
+        job.scheduler_id: job
+        for job in Job.objects.filter(cluster=cluster, scheduler_id__in=ids).order_by("pk")
+    }
+
+    def of(run: Run) -> Attribution:
+        job = jobs.get(run.job_id)
+        return Attribution(
+            person_id=people.get(run.user),
+            allocation_id=job.allocation_id if job and _is_its(job, run) else None,
+        )
+
+    return of

@@ -1,0 +1,77 @@
+"""Doorbells: an id in, one call, done. Each may ring twice, late or never; the sweep finds what was missed."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from jobs import dispatch as dispatching
+from jobs import files, provisioning, sync
+from jobs.models import ClusterAccount
+from jobs.sweep import overdue
+
+
+@shared_task
+def dispatch(cluster_id: int) -> None:
+    dispatching.send_waiting(cluster_id)
+
+
+@shared_task
+def resolve(cluster_id: int) -> None:
+    dispatching.resolve_unclear(cluster_id)
+
+
+@shared_task
+def cancel(cluster_id: int) -> None:
+    dispatching.cancel_wanted(cluster_id)
+
+
+@shared_task
+def provision(account_id: int) -> None:
+    """A POSIX user takes the centre a moment: until it is there, ring again soon, instead of at the next sweep."""
+    if provisioning.provision(account_id):
+        dispatch.delay(ClusterAccount.objects.get(pk=account_id).cluster_id)
+
+
+@shared_task
+def read_logs(job_id: int) -> None:
+    files.read_logs(job_id)
+
+
+@shared_task
+def list_outputs(job_id: int) -> None:
+    files.list_outputs(job_id)
+
+
+@shared_task
+def bring_file(fetch_id: str) -> None:
+    files.bring(fetch_id)
+
+
+@shared_task
+def sync_cluster(cluster_id: int) -> None:
+    for job_id in sync.poll(cluster_id):
+        list_outputs.delay(job_id)
+
+
+@shared_task
+def sync_clusters() -> None:
+    for cluster_id in sync.due():
+        sync_cluster.delay(cluster_id)
+
+
+@shared_task
+def collect_records() -> None:
+    for cluster_id in sync.clusters():
+        sync.collect(cluster_id)
+
+
+@shared_task
+def sweep() -> None:
+    """What should have been done and was not: ring again."""
+    for name, argument in overdue():
+        globals()[name].delay(argument)
+
+
+@shared_task
+def clear_old_uploads() -> None:
+    files.clear_old()
