@@ -53,6 +53,7 @@ class Boot:
         self.step("the portal's users", self.make_users)
         self.start("controller", daemons.controller(instance))
         self.start("nodes", *daemons.nodes(instance))
+        self.step("jobs of the last time", lambda: fail_nodes_with_jobs(instance))
         self.step("the portal's rights in Slurm", lambda: scheduler_accounts.ensure_rights(instance))
         self.start("login node", daemons.login_node(instance), daemons.provisioner(instance))
         self.tell("up")
@@ -136,6 +137,8 @@ class Boot:
 
     def down(self) -> None:
         """End the daemons in reverse order, each with the time to save its state."""
+        if "slurmctld" in self.running:
+            fail_nodes_with_jobs(self.instance)
         for daemon, process in reversed(list(self.running.values())):
             process.terminate()
             # A frozen process hears SIGTERM only once it goes on.
@@ -172,6 +175,16 @@ def mount(*arguments: str) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         raise ClusterError(f"mount failed: {done.stderr.strip()}")
+
+
+def fail_nodes_with_jobs(instance: Instance) -> None:
+    """Tell Slurm that the nodes with jobs failed: the end of the namespace ends, or has ended, their processes.
+
+    Slurm requeues what may be requeued. By itself it finds out up to half an hour later, and counts until then.
+    """
+    nodes = daemons.ask(instance, "squeue -h --states=running,suspended,completing -o %N").split()
+    for state in ("DOWN", "RESUME") if nodes else ():
+        daemons.ask(instance, f"scontrol update nodename={','.join(nodes)} state={state} reason=restart")
 
 
 def next_dead() -> int | None:

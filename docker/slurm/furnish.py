@@ -34,6 +34,8 @@ def furnish(instance: Instance) -> None:
 
 def make_folders(instance: Instance) -> None:
     body = instance.body
+    # It tells slurmd of jobs whose processes ended with the last run of the cluster.
+    shutil.rmtree(body / "spool/slurmd", ignore_errors=True)
     closed = {"spool/munge": "munge", "spool/slurmctld": "slurm", "log/slurm": "slurm", "run/slurm": "slurm"}
     opened = {"run/munge": "munge", "run/mysql": "mysql"}
     ours = ["", "etc", "log", "run", "spool", "ssh", "dev", "home", "libexec", "principals", "provision"]
