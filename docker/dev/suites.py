@@ -21,6 +21,7 @@ from dev import (
     running,
     say,
     services,
+    settings,
 )
 from dev.services import Crew
 
