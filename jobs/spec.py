@@ -9,6 +9,12 @@ from datetime import datetime
 from enum import Enum
 
 
+class ClusterError(Exception):
+    """A cluster gave no good answer. Says nothing about any job. `transient`: the same, later, may succeed."""
+
+    transient: bool = False
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """One job as the scheduler shall get it. Every limit is named: nothing is left to the member's script."""

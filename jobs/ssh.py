@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 import paramiko
 
 from jobs.credentials import LIFETIME, Credential
+from jobs.spec import ClusterError
 
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15
@@ -40,10 +41,8 @@ CIPHERS = ("aes128-ctr", "aes256-ctr", "aes128-gcm@openssh.com", "aes256-gcm@ope
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
 
-class SshError(Exception):
-    """A call or a login that failed. `transient`: the same again, later or elsewhere, may succeed."""
-
-    transient: ClassVar[bool] = False
+class SshError(ClusterError):
+    """A call or a login that failed."""
 
 
 class Unreachable(SshError):

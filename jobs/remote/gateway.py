@@ -143,7 +143,11 @@ SACCT_OPTIONS = {
     "--parsable": FLAG,
     "--helpformat": FLAG,
 }
-SINFO_OPTIONS = {"--format": SQUEUE_FORMAT, "--noheader": FLAG, "--Node": FLAG}
+SINFO_OPTIONS = {
+    "--Format": re.compile(r"[A-Za-z]+:[0-9]{1,3}(,[A-Za-z]+:[0-9]{1,3})*"),
+    "--noheader": FLAG,
+    "--Node": FLAG,
+}
 SREPORT_OPTIONS = {"start": TIME, "end": TIME}
 
 

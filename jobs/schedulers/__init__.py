@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from accounting.runs import Run
-from jobs.spec import JobSpec, QueueEntry, Submission
+from jobs.spec import ClusterError, JobSpec, QueueEntry, Submission
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Answer:
     truncated: bool = False  # the output cap cut it: never read as whole
 
 
-class AnswerError(Exception):
-    """A call failed or its answer can't be read. Says nothing about any job. `transient`: worth another try later."""
+class AnswerError(ClusterError):
+    """A call failed or its answer can't be read."""
 
     def __init__(self, message: str, *, transient: bool) -> None:
         super().__init__(message)
@@ -72,6 +72,9 @@ class Scheduler(Protocol):
     def find_in_queue(self, tokens: Sequence[str], delimiter: str) -> Call: ...
     def find_in_accounting(self, tokens: Sequence[str], since: datetime, delimiter: str) -> Call: ...
     def read_found(self, answer: Answer, delimiter: str) -> Mapping[str, str]: ...
+
+    def capacity(self) -> Call: ...
+    def read_capacity(self, answer: Answer) -> int | None: ...
 
     def cancel(self, token: str, scheduler_id: str) -> Call: ...
     def read_cancel(self, answer: Answer) -> None: ...

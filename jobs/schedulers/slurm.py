@@ -56,6 +56,12 @@ JOB_ID = re.compile(r"([0-9]{1,10})(?:;[A-Za-z0-9_-]+)?")
 NOTHING_TO_CANCEL = ("No active jobs match", "Invalid job id", "already completing or completed")
 
 
+CAPACITY_FIELDS = ("NodeHost", "StateCompact", "Gres", "GresUsed")
+CAPACITY_WIDTH = 200  # of fixed columns: node lists and GRES hold commas and colons, but no user writes them
+OPEN_NODE = re.compile(r"(idle|mix|alloc|comp)[~#%+]?")
+GPU_COUNT = re.compile(r"gpu(?::[^:(,]+)?:(\d+)")
+
+
 class Slurm:
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
@@ -97,6 +103,23 @@ class Slurm:
         for job_id, token in sorted(_rows("search", answer, delimiter, 2), key=_by_number, reverse=True):
             found[token] = job_id
         return found
+
+    def capacity(self) -> Call:
+        layout = ",".join(f"{field}:{CAPACITY_WIDTH}" for field in CAPACITY_FIELDS)
+        return Call("sinfo", ("--noheader", "--Node", f"--Format={layout}"))
+
+    def read_capacity(self, answer: Answer) -> int | None:
+        """GPUs that are in no use, on nodes that take jobs; None if Slurm doesn't say."""
+        if answer.exit_code != 0 or answer.truncated:
+            return None
+        nodes = {}
+        for line in answer.stdout.splitlines():
+            fields = [line[at : at + CAPACITY_WIDTH].strip() for at in range(0, len(line), CAPACITY_WIDTH)]
+            if len(fields) == len(CAPACITY_FIELDS):
+                nodes[fields[0]] = fields[1:]
+        return sum(
+            _gpus(all_) - _gpus(used) for state, all_, used in nodes.values() if OPEN_NODE.fullmatch(state)
+        )
 
     def cancel(self, token: str, scheduler_id: str) -> Call:
         return Call("scancel", (scheduler_id,), token)
@@ -239,6 +262,10 @@ def _queue_entry(
         ended_at=_moment(end),
         nodes=nodes,
     )
+
+
+def _gpus(gres: str) -> int:
+    return sum(int(count) for count in GPU_COUNT.findall(gres))
 
 
 def _moment(text: str) -> datetime | None:
