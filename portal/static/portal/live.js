@@ -44,6 +44,7 @@ function tellNews() {
     const time = new Date(Date.now() - age * 1000).toLocaleTimeString(document.documentElement.lang, {
       hour: "2-digit",
       minute: "2-digit",
+      hour12: false,
     });
     const text = old ? staleText.replace("{time}", time) : freshText.replace("{ago}", ago(Math.trunc(age)));
     say(line.querySelector("[data-live-words]"), text);
