@@ -9,24 +9,20 @@ sent again.
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from django.db.models import Q
 from django.utils import timezone
 
 from accounting.models import Cluster
 from jobs import health, lifecycle
-from jobs.clusters import Member, connect_to
-from jobs.health import TROUBLES
+from jobs.clusters import Door, FileRefused, connect_to
 from jobs.models import ClusterAccount, Job, JobFile
-from jobs.schedulers import AnswerError
-from jobs.spec import JobSpec, Submission, Verdict
-from jobs.states import ON_CLUSTER, State
+from jobs.spec import ClusterError, JobSpec, Submission, Verdict
+from jobs.states import State
 from portal.permissions import Permission, has_permission
 
 log = logging.getLogger(__name__)
@@ -35,7 +31,6 @@ STALE = timedelta(seconds=60)  # a claim without a sign of life for so long: its
 GRACE = timedelta(seconds=20)  # the scheduler's accounting lags its queue by less
 CLOCKS = timedelta(minutes=5)  # by so much may the cluster's clock differ from ours
 BATCH = 100  # jobs of one person in one remote call
-HEARTBEAT = 5.0  # seconds between signs of life
 
 
 def send_waiting(cluster_id: int) -> None:
@@ -44,15 +39,14 @@ def send_waiting(cluster_id: int) -> None:
         return
     cluster = Cluster.objects.get(pk=cluster_id)
     _drop_unwanted(cluster)
-    door = connect_to(cluster.name)
-    for account, jobs in _waiting(cluster).items():
-        try:
-            with door.as_member(account.username) as member:
-                for at in range(0, len(jobs), BATCH):
-                    _send(member, jobs[at : at + BATCH])
-        except TROUBLES as error:
-            _report(cluster, f"sending for {account.username}", error)
-            return
+    with connect_to(cluster.name) as door:
+        for account, jobs in _waiting(cluster).items():
+            for at in range(0, len(jobs), BATCH):
+                try:
+                    _send(door, account.username, jobs[at : at + BATCH])
+                except ClusterError as error:
+                    _report(cluster, f"sending for {account.username}", error)
+                    return
 
 
 def resolve_unclear(cluster_id: int) -> None:
@@ -60,17 +54,17 @@ def resolve_unclear(cluster_id: int) -> None:
     if not health.may_try(cluster_id):
         return
     cluster = Cluster.objects.get(pk=cluster_id)
-    door = connect_to(cluster.name)
     stale = Job.objects.filter(cluster=cluster, state=State.SUBMITTING, claimed_at__lt=timezone.now() - STALE)
-    for account, jobs in _by_account(stale.select_related("owner"), cluster).items():
-        try:
-            with door.as_member(account.username) as member:
-                found = member.find([job.token for job in jobs], min(job.created_at for job in jobs) - CLOCKS)
+    with connect_to(cluster.name) as door:
+        for account, jobs in _by_account(stale.select_related("owner"), cluster).items():
+            try:
+                since = min(job.created_at for job in jobs) - CLOCKS
+                found = door.find(account.username, [job.token for job in jobs], since)
                 for job in jobs:
-                    _settle(member, job, found.get(job.token))
-        except TROUBLES as error:
-            _report(cluster, f"looking up jobs of {account.username}", error)
-            return
+                    _settle(door, account.username, job, found.get(job.token))
+            except ClusterError as error:
+                _report(cluster, f"looking up jobs of {account.username}", error)
+                return
 
 
 def cancel_wanted(cluster_id: int) -> None:
@@ -78,15 +72,14 @@ def cancel_wanted(cluster_id: int) -> None:
     if not health.may_try(cluster_id):
         return
     cluster = Cluster.objects.get(pk=cluster_id)
-    door = connect_to(cluster.name)
-    wanted = Job.objects.filter(cluster=cluster, state__in=ON_CLUSTER, cancel_requested_at__isnull=False)
-    for account, jobs in _by_account(wanted.select_related("owner"), cluster).items():
-        try:
-            with door.as_member(account.username) as member:
-                member.cancel([(job.token, job.scheduler_id) for job in jobs])
-        except TROUBLES as error:
-            _report(cluster, f"cancelling for {account.username}", error)
-            return
+    wanted = Job.objects.on_cluster(cluster).filter(cancel_requested_at__isnull=False)
+    with connect_to(cluster.name) as door:
+        for account, jobs in _by_account(wanted.select_related("owner"), cluster).items():
+            try:
+                door.cancel(account.username, [(job.token, job.scheduler_id) for job in jobs])
+            except ClusterError as error:
+                _report(cluster, f"cancelling for {account.username}", error)
+                return
 
 
 def _report(cluster: Cluster, doing: str, error: Exception) -> None:
@@ -130,12 +123,12 @@ def _by_account(jobs: Iterable[Job], cluster: Cluster) -> dict[ClusterAccount, l
     return grouped
 
 
-def _send(member: Member, jobs: Sequence[Job]) -> None:
+def _send(door: Door, username: str, jobs: Sequence[Job]) -> None:
     claimed = [job for job in jobs if _may_still(job) and lifecycle.mark_submitting(job)]
     try:
-        ready = [job for job in claimed if _files_arrived(member, job)]
-        answers = member.submit([spec_of(job) for job in ready]) if ready else []
-    except TROUBLES as error:  # surely nothing was sent
+        ready = [job for job in claimed if _files_arrived(door, username, job)]
+        answers = door.submit(username, [spec_of(job) for job in ready]) if ready else []
+    except ClusterError as error:  # surely nothing was sent
         for job in claimed:
             if job.state == State.SUBMITTING:
                 lifecycle.put_back(job, "ClusterUnreachable", str(error))
@@ -153,45 +146,34 @@ def _may_still(job: Job) -> bool:
     return False
 
 
-def _files_arrived(member: Member, job: Job) -> bool:
+def _files_arrived(door: Door, username: str, job: Job) -> bool:
     """Bring the job's files into its folder, each resumed where an earlier try broke off. False: not this time."""
-    try:
-        member.prepare(job.token)
-        for file in job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"):
-            if file.upload is None or not file.upload.stored_at.exists():
-                lifecycle.finish(job, State.FAILED, reason="UploadGone", message=file.path)
-                return False
-            _send_file(member, job, file, file.upload.stored_at)
-    except AnswerError as error:  # the cluster answers, but not well: a full disk, say
-        _give_back(job, "FileRefused", str(error))
-        return False
+    door.prepare(username, job.token)
+    for file in job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"):
+        if file.upload is None or not file.upload.stored_at.exists():
+            lifecycle.finish(job, State.FAILED, reason="UploadGone", message=file.path)
+            return False
+        try:
+            _send_file(door, username, job, file, file.upload.stored_at)
+        except FileRefused as refusal:  # a full disk, say
+            _give_back(job, "FileRefused", str(refusal))
+            return False
     return True
 
 
-def _send_file(member: Member, job: Job, file: JobFile, stored_at: Path) -> None:
+def _send_file(door: Door, username: str, job: Job, file: JobFile, stored_at: Path) -> None:
     with stored_at.open("rb") as content:
-        source = cast(BinaryIO, SignOfLife(content, job))
-        executable = file.kind == JobFile.Kind.SCRIPT
-        member.upload(job.token, file.path, source, file.size, file.sha256, executable=executable)
+        door.upload(
+            username,
+            job.token,
+            file.path,
+            content,
+            file.size,
+            file.sha256,
+            executable=file.kind == JobFile.Kind.SCRIPT,
+            progress=lambda _sent: lifecycle.still_sending(job),
+        )
     JobFile.objects.filter(pk=file.pk).update(sent_at=timezone.now())
-
-
-class SignOfLife:
-    """A file that, while it is read, says that its job's worker is alive."""
-
-    def __init__(self, content: BinaryIO, job: Job) -> None:
-        self._content = content
-        self._job = job
-        self._said = 0.0
-
-    def read(self, size: int = -1) -> bytes:
-        if time.monotonic() - self._said > HEARTBEAT:
-            lifecycle.still_sending(self._job)
-            self._said = time.monotonic()
-        return self._content.read(size)
-
-    def seek(self, offset: int) -> int:
-        return self._content.seek(offset)
 
 
 def _give_back(job: Job, reason: str, message: str) -> None:
@@ -215,7 +197,7 @@ def _take(job: Job, answer: Submission) -> None:
         lifecycle.note_unclear(job, answer.message)
 
 
-def _settle(member: Member, job: Job, scheduler_id: str | None) -> None:
+def _settle(door: Door, username: str, job: Job, scheduler_id: str | None) -> None:
     """Found: it is queued. Nobody knows it, now and a grace time ago: surely not there, send it again."""
     now = timezone.now()
     if scheduler_id:
@@ -223,7 +205,7 @@ def _settle(member: Member, job: Job, scheduler_id: str | None) -> None:
     elif job.looked_up_at is None:
         Job.objects.filter(pk=job.pk, looked_up_at=None).update(looked_up_at=now)
     elif job.looked_up_at < now - GRACE:
-        member.forget([job.token])
+        door.forget(username, job.token)
         lifecycle.put_back(job, "NotSent")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from typing import BinaryIO
 
 from django.utils import timezone
 
 from jobs import health
-from jobs.clusters import Member, connect_to
-from jobs.health import TROUBLES
+from jobs.clusters import Door, connect_to
 from jobs.logtext import clean, whole_characters
 from jobs.models import ClusterAccount, Fetch, Job, JobFile, LogTail
 from jobs.schedulers import AnswerError
+from jobs.spec import ClusterError
 from jobs.uploads import discard_expired
 
 log = logging.getLogger(__name__)
@@ -28,10 +30,10 @@ def read_logs(job_id: int) -> None:
     if not wanted or not health.may_try(job.cluster_id):
         return
     try:
-        with _member(job) as member:
+        with connect_to(job.cluster.name) as door:
             for tail in wanted:
-                _read_on(member, job, tail)
-    except TROUBLES as error:
+                _read_on(door, job, tail)
+    except ClusterError as error:
         log.warning("job %s: its log can't be read: %s", job_id, error)
 
 
@@ -41,12 +43,12 @@ def list_outputs(job_id: int) -> None:
     if not health.may_try(job.cluster_id):
         return
     try:
-        with _member(job) as member:
-            listing = member.list_files(job.token)
+        with connect_to(job.cluster.name) as door:
+            listing = door.list_files(_username(job), job.token)
     except AnswerError as error:  # no folder, say: nothing will come of asking again
         log.warning("job %s: its files can't be listed: %s", job_id, error)
         listing = None
-    except TROUBLES as error:
+    except ClusterError as error:
         log.warning("job %s: its files can't be listed: %s", job_id, error)
         return
     sent = dict(job.files.exclude(kind=JobFile.Kind.OUTPUT).values_list("path", "size"))
@@ -78,21 +80,15 @@ def bring(fetch_id: str) -> None:
     )
     if fetch is None or not health.may_try(fetch.job_file.job.cluster_id):
         return
-    part = fetch.stored_at.with_suffix(".part")
+    job, part = fetch.job_file.job, fetch.stored_at.with_suffix(".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _member(fetch.job_file.job) as member, part.open("wb") as target:
-            noted = 0
-            for chunk in member.download(fetch.job_file.job.token, fetch.job_file.path):
-                target.write(chunk)
-                if target.tell() - noted >= PROGRESS:
-                    noted = target.tell()
-                    Fetch.objects.filter(pk=fetch.pk).update(received=noted)
-            size = target.tell()
-    except TROUBLES as error:
-        log.warning("job %s: %s can't be fetched: %s", fetch.job_file.job_id, fetch.pk, error)
+        with connect_to(job.cluster.name) as door, part.open("wb") as target:
+            size = _save(door.download(_username(job), job.token, fetch.job_file.path), target, fetch)
+    except ClusterError as error:
+        log.warning("job %s: file %s can't be fetched: %s", job.pk, fetch.pk, error)
         part.unlink(missing_ok=True)
-        if not getattr(error, "transient", False):
+        if not error.transient:
             Fetch.objects.filter(pk=fetch.pk).update(state=Fetch.State.FAILED, message=str(error)[:300])
         return
     part.rename(fetch.stored_at)
@@ -108,13 +104,23 @@ def clear_old() -> None:
     discard_expired()
 
 
-def _member(job: Job) -> Member:
-    account = ClusterAccount.objects.get(user=job.owner_id, cluster=job.cluster)
-    return connect_to(job.cluster.name).as_member(account.username)
+def _save(chunks: Iterable[bytes], target: BinaryIO, fetch: Fetch) -> int:
+    noted = 0
+    for chunk in chunks:
+        target.write(chunk)
+        if target.tell() - noted >= PROGRESS:
+            noted = target.tell()
+            Fetch.objects.filter(pk=fetch.pk).update(received=noted)
+    return target.tell()
 
 
-def _read_on(member: Member, job: Job, tail: LogTail) -> None:
-    piece = member.tail(job.token, LOGS[tail.stream], tail.offset or -1)  # the first look begins near its end
+def _username(job: Job) -> str:
+    return ClusterAccount.objects.get(user=job.owner_id, cluster=job.cluster).username
+
+
+def _read_on(door: Door, job: Job, tail: LogTail) -> None:
+    beginning = tail.offset or -1  # the first look begins near the log's end
+    piece = door.tail(_username(job), job.token, LOGS[tail.stream], beginning)
     data = whole_characters(piece.data)
     LogTail.objects.filter(pk=tail.pk, offset=tail.offset).update(
         text=(tail.text + clean(data))[-KEPT:], offset=piece.offset + len(data), read_at=timezone.now()

@@ -10,13 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from accounting.models import Cluster
-from jobs.clusters import ClusterError
 from jobs.models import ClusterHealth
-from jobs.schedulers import AnswerError
-from jobs.ssh import SshError
-
-# All that can go wrong between us and a cluster. None of it says anything about any job.
-TROUBLES = (SshError, AnswerError, ClusterError)
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=1)

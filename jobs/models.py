@@ -291,7 +291,7 @@ class ClusterHealth(models.Model):
     problem = models.CharField(max_length=300, blank=True)  # in words, of the last bad answer
     try_again_at = models.DateTimeField(null=True, blank=True)
     queue_length = models.PositiveIntegerField(default=0)
-    free_gpus = models.JSONField(default=dict)  # by partition
+    free_gpus = models.PositiveIntegerField(null=True, blank=True)  # empty: not known
 
     def __str__(self) -> str:
         return self.cluster.name

@@ -11,9 +11,9 @@ import logging
 from django.utils import timezone
 
 from jobs import health
-from jobs.clusters import Admin, connect_to
-from jobs.health import TROUBLES
+from jobs.clusters import Door, connect_to
 from jobs.models import Association, ClusterAccount
+from jobs.spec import ClusterError
 from portal.transitions import move
 
 log = logging.getLogger(__name__)
@@ -25,14 +25,14 @@ def provision(account_id: int) -> bool:
     if account.state == ClusterAccount.State.DISABLED or not health.may_try(account.cluster_id):
         return False
     try:
-        with connect_to(account.cluster.name).as_admin() as admin:
-            if not _is_there(admin, account):
+        with connect_to(account.cluster.name) as door:
+            if not _is_there(door, account):
                 return False
             for association in account.associations.filter(made_at=None).select_related(
                 "project__lab__institution"
             ):
-                _associate(admin, association)
-    except TROUBLES as error:
+                _associate(door, association)
+    except ClusterError as error:
         log.warning("cluster %s: provisioning %s failed: %s", account.cluster.name, account.username, error)
         ClusterAccount.objects.filter(pk=account.pk).update(message=str(error)[:300])
         return False
@@ -41,16 +41,16 @@ def provision(account_id: int) -> bool:
     return True
 
 
-def _is_there(admin: Admin, account: ClusterAccount) -> bool:
+def _is_there(door: Door, account: ClusterAccount) -> bool:
     """Whether the POSIX user exists; if not, the centre is asked for it (asking twice is asking once)."""
-    if admin.account_exists(account.username):
+    if door.account_exists(account.username):
         return True
-    admin.provision(account.username)
+    door.provision(account.username)
     return False
 
 
-def _associate(admin: Admin, association: Association) -> None:
+def _associate(door: Door, association: Association) -> None:
     project = association.project
     chain = (project.lab.institution.account, project.lab.account, project.account)
-    admin.associate(chain, association.account.username)
+    door.associate(association.account.username, chain)
     Association.objects.filter(pk=association.pk).update(made_at=timezone.now())

@@ -22,9 +22,8 @@ from accounting.usage import Attribution, Tally
 from jobs import health, lifecycle
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
-from jobs.health import TROUBLES
 from jobs.models import ClusterAccount, ClusterHealth, Job
-from jobs.spec import QueueEntry
+from jobs.spec import ClusterError, QueueEntry
 from jobs.states import FINAL, State
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def poll(cluster_id: int) -> list[int]:
         return []
     try:
         return _poll(cluster)
-    except TROUBLES as error:
+    except ClusterError as error:
         log.warning("cluster %s: no good answer: %s", cluster.name, error)
         health.failed(cluster, error)
         return []
@@ -82,25 +81,25 @@ def collect(cluster_id: int) -> Tally | None:
     cluster = Cluster.objects.get(pk=cluster_id)
     try:
         answer = _ask(cluster, timezone.now() - RECENT)
-    except TROUBLES as error:
+    except ClusterError as error:
         log.warning("cluster %s: no records: %s", cluster.name, error)
         health.failed(cluster, error)
         return None
-    if answer.records is None or answer.queue is None:
+    if answer.records is None:
         return None
     usage.quarantine(cluster, answer.records.rejected)
     return usage.record_runs(
         answer.records.runs,
         cluster=cluster,
-        as_of=answer.cluster_time,
+        as_of=answer.asked_at,
         in_queue={entry.job_id_raw for entry in answer.queue},
         attribute=attribution(cluster, answer.records.runs),
     )
 
 
 def _ask(cluster: Cluster, since: datetime) -> Poll:
-    with connect_to(cluster.name).as_collector() as collector:
-        return collector.poll(since, timezone.now() + CLOCKS)
+    with connect_to(cluster.name) as door:
+        return door.poll(since, timezone.now() + CLOCKS)
 
 
 def _elected(cluster: Cluster) -> bool:
@@ -118,17 +117,18 @@ def _poll(cluster: Cluster) -> list[int]:
     jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
     finished: list[int] = []
-    if answer.queue is not None and answer.records is not None:
+    if answer.records is not None:
         usage.quarantine(cluster, answer.records.rejected)
-        finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.cluster_time)
+        finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.asked_at)
         Collection.objects.update_or_create(
-            cluster=cluster, defaults={"complete_until": answer.cluster_time, "updated_at": timezone.now()}
+            cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
         )
-    if answer.queue is not None:
-        _adopt(cluster, answer.queue)
-        _advance(cluster, jobs, answer.queue)
-    for trouble in answer.troubles:
-        raise trouble
+    _adopt(cluster, answer.queue)
+    _advance(jobs, answer.queue)
+    waiting = sum(entry.state in WAITING_WORDS for entry in answer.queue)
+    ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting, free_gpus=answer.free_gpus)
+    if answer.trouble:
+        raise answer.trouble
     health.answered(cluster)
     return finished
 
@@ -201,7 +201,7 @@ def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
             lifecycle.mark_queued(job, entry.scheduler_id)
 
 
-def _advance(cluster: Cluster, jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
+def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
     """Move the jobs that the queue shows; note why they wait and when they may start."""
     now = timezone.now()
     seen = []
@@ -216,8 +216,6 @@ def _advance(cluster: Cluster, jobs: dict[str, Job], queue: Sequence[QueueEntry]
         elif entry.state in WAITING_WORDS:
             _note_waiting(job, entry)
     Job.objects.filter(pk__in=seen).update(confirmed_at=now)
-    waiting = sum(entry.state in WAITING_WORDS for entry in queue)
-    ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting)
 
 
 def _note_waiting(job: Job, entry: QueueEntry) -> None:
