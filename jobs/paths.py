@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 MAX_DEPTH = 16  # parts, the file's own name included
 MAX_PART_BYTES = 200
 MAX_PATH = 1000  # characters: what the database keeps
-LOG = "job.log"  # where the job's own output goes
+LOGS = frozenset({"stdout.log", "stderr.log"})  # where the job's own output goes
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
@@ -36,10 +36,10 @@ def clean(path: str) -> str:
         )
     for part in parts:
         _check_part(part, tidy)
-    if tidy.casefold() == LOG:
+    if tidy.casefold() in LOGS:
         raise BadPath(
             _("“%(path)s” is where the job's own output goes. Please give the file another name.")
-            % {"path": LOG}
+            % {"path": tidy}
         )
     return tidy
 

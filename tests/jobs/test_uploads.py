@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -235,7 +234,7 @@ def test_someone_elses_upload_does_not_exist(
 ) -> None:
     stranger = client_for(request.getfixturevalue(who))
 
-    def ask(at: str) -> HttpResponse:
+    def ask(at: str) -> Any:
         headers = V | {"Upload-Offset": "0"}
         return stranger.generic(deed.upper(), at, b"x", content_type=OCTETS, headers=headers)
 
