@@ -42,10 +42,10 @@ class Entry:
 # A role gets at most seven. Whoever decides on requests gets the queue instead of the list of their own.
 PLACES = (
     Place("jobs:list", _("Jobs"), "list-details", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
-    Place("portal:projects", _("Projects"), "folders", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
+    Place("accounting:projects", _("Projects"), "folders", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
     Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE),
     Place("accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})),
-    Place("accounting:reports", _("Reports"), "chart-bar", CENTRE | {Role.FUNDER}),
+    Place("accounting:report", _("Reports"), "chart-bar", CENTRE | {Role.FUNDER}),
     Place("portal:people", _("People"), "users", frozenset({Role.PI, Role.INSTITUTION_ADMIN, Role.STAFF})),
     Place("jobs:clusters", _("Cluster"), "server-2", frozenset({Role.STAFF})),
 )

@@ -21,6 +21,7 @@ class Permission(Enum):
     CANCEL_LAB_JOB = "cancel lab job"
     REQUEST_HOURS = "request hours"
     DECIDE_REQUEST = "decide request"
+    SEE_PEOPLE = "see people"
     SEE_PROGRAMME = "see programme"  # reports over several institutions
     SEE_CLUSTERS = "see clusters"
 
@@ -31,6 +32,7 @@ HOLDERS: dict[Permission, frozenset[Role]] = {
     Permission.CANCEL_LAB_JOB: frozenset({Role.PI, Role.STAFF}),
     Permission.REQUEST_HOURS: frozenset({Role.PI, Role.INSTITUTION_ADMIN, Role.STAFF}),
     Permission.DECIDE_REQUEST: frozenset({Role.STAFF, Role.APPROVER}),
+    Permission.SEE_PEOPLE: frozenset({*Role} - {Role.FUNDER}),
     Permission.SEE_PROGRAMME: frozenset({Role.STAFF, Role.APPROVER, Role.FUNDER}),
     Permission.SEE_CLUSTERS: frozenset({Role.STAFF}),
 }
@@ -49,6 +51,7 @@ REFUSALS: dict[Permission, Promise] = {
     Permission.DECIDE_REQUEST: _(
         "Only the centre's staff and approvers decide on requests, and nobody on their own."
     ),
+    Permission.SEE_PEOPLE: _("Funders read totals, never who the people are."),
     Permission.SEE_PROGRAMME: _("This report is for funders and the centre's staff."),
     Permission.SEE_CLUSTERS: _("This page is for the centre's staff."),
 }

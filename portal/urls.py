@@ -1,5 +1,34 @@
-"""The site's map."""
+"""The site's map: pages, the log-in, and the API."""
 
-from django.urls import URLPattern, URLResolver
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import LoginView
+from django.urls import include, path
+from django.views.generic import RedirectView
+from django.views.i18n import set_language
+from drf_spectacular.views import SpectacularAPIView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from accounting import api as accounting_api
+from portal import views
+from portal.forms import LogInForm
+
+api = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("", include(accounting_api.urlpatterns)),
+]
+pages = [
+    path("people/", views.people, name="people"),
+]
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="accounting:projects"), name="home"),
+    path("", include((pages, "portal"))),
+    path("", include("accounting.urls")),
+    path("jobs/", include("jobs.urls")),
+    path("api/v1/", include((api, "v1"))),
+    path("accounts/login/", LoginView.as_view(authentication_form=LogInForm), name="login"),
+    path("accounts/", include("django.contrib.auth.urls")),
+    path("i18n/setlang/", login_not_required(set_language), name="set_language"),  # also on the log-in page
+]
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
+handler500 = views.broken

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("accounting", "0002_ledger_append_only"),
-        ("portal", "0003_first"),
+        ("portal", "0002_audit_append_only"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

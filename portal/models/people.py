@@ -128,6 +128,16 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def in_lab(self, lab: Lab) -> MembershipQuerySet:
         return self.filter(lab=lab)
 
+    def visible_to(self, user: User) -> MembershipQuerySet:
+        """Who is in one's labs and leads one's institutions; for the centre, everybody."""
+        if user.roles & {*CENTRE_ROLES}:
+            return self
+        labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
+        institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+        return self.filter(
+            Q(lab__in=labs) | Q(lab__institution__in=institutions) | Q(institution__in=institutions)
+        )
+
 
 class Membership(models.Model):
     """A person's role in a place. Ending one keeps the row: who was a member when is a fact."""
