@@ -452,8 +452,15 @@ class Door:
         """Let `username` run on the last of `accounts`, each of which lies below the one before. May be repeated."""
         dialect, root = self.site.scheduler, self.site.root_account
         chain = (root, *accounts) if root else tuple(accounts)
-        answers, _ = self._as(self.site.admin).ask(dialect.associate(chain, username), SLOW)
-        dialect.read_associated(chain, username, answers)
+        admin, show = self._as(self.site.admin), dialect.associations(chain)
+        (shown,), _ = admin.ask([show])
+        missing = dialect.read_missing(chain, username, shown)
+        if not missing:
+            return
+        (*made, shown), _ = admin.ask([*missing, show], SLOW)
+        if dialect.read_missing(chain, username, shown):
+            said = one_line(" ".join(answer.stderr for answer in made)) or "nothing"
+            raise AnswerError(f"{username} could not be put into {accounts[-1]}: {said}", transient=True)
 
     def dissociate(self, username: str, account: str) -> None:
         """Let `username` run on `account` no longer. May be repeated."""

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 HERE = Path(__file__).resolve().parent
-LOG = "job.log"  # what the job writes to stdout and stderr
+LOGS = ("stdout.log", "stderr.log")  # in the job's folder
 
 REQUEST_CAP = 4 << 20
 HEADER_CAP = 64 << 10
@@ -434,7 +434,8 @@ def submission(token: str, options: list[str]) -> list[str]:
         "--parsable",
         f"--job-name={token}",
         f"--chdir={folder}",
-        f"--output={folder / LOG}",
+        f"--output={folder / LOGS[0]}",
+        f"--error={folder / LOGS[1]}",
         "--open-mode=append",  # a requeued job must not wipe the log of its first run
         "--export=NONE",
         "--ignore-pbs",
@@ -636,51 +637,58 @@ def sacctmgr(budget: Budget, *words: str) -> Result:
     return budget.execute(["sacctmgr", "--immediate", "--noheader", "--parsable2", *words], 30)
 
 
-def owned(budget: Budget, account: str) -> None:
-    """Slurm itself remembers whose an account is; another's is never touched."""
-    shown = sacctmgr(budget, "show", "account", f"name={account}", "format=account,organization")
-    if shown.exit != 0:
-        raise Refusal(f"not started: can't see whose account {account} is: {printable(shown.stderr)}")
-    if shown.stdout.strip() != f"{account}|{OWNER}":
-        raise Refusal(f"not an account of the portal: {account}")
-
-
 ACCOUNT = re.compile(
     r"[a-z0-9_][a-z0-9._-]{0,39}"
 )  # sacctmgr folds to lower case: we never send anything else
 
 
+def owned(budget: Budget, *accounts: str) -> set[str]:
+    """Those of `accounts` that exist; a Refusal if one is another's. Slurm itself remembers whose each is."""
+    shown = sacctmgr(budget, "show", "account", f"name={','.join(accounts)}", "format=account,organization")
+    if shown.exit != 0:
+        raise Refusal(f"not started: can't see whose account this is: {printable(shown.stderr)}")
+    owners = dict(line.split("|", 1) for line in shown.stdout.splitlines() if "|" in line)
+    for account, owner in owners.items():
+        if owner != OWNER:
+            raise Refusal(f"not an account of the portal: {printable(account)}")
+    return set(owners)
+
+
 def sacctmgr_account(call: Call, budget: Budget) -> Result:
     """args: account, its parent (root, or an account of the portal)."""
     account, parent = positional(call.args, ACCOUNT, ACCOUNT)
-    if parent != "root":
-        owned(budget, parent)
-    shown = sacctmgr(budget, "show", "account", f"name={account}", "format=account,organization")
-    if shown.exit == 0 and shown.stdout.strip():
-        owned(budget, account)
+    there = owned(budget, account) if parent == "root" else owned(budget, account, parent)
+    if account in there:
         return Result(0)
+    if parent != "root" and parent not in there:
+        raise Refusal(f"there is no account {parent} to put {account} below")
     words = ("add", "account", account, f"parent={parent}", f"organization={OWNER}", f"description={account}")
     return sacctmgr(budget, *words)
 
 
 def sacctmgr_user(call: Call, budget: Budget) -> Result:
-    username, account = positional(call.args, USERNAME, ACCOUNT)
-    ours(username)
-    owned(budget, account)
-    return sacctmgr(budget, "add", "user", username, f"account={account}")
+    return change_user("add", call, budget)
 
 
 def sacctmgr_remove_user(call: Call, budget: Budget) -> Result:
+    return change_user("remove", call, budget)
+
+
+def change_user(change: str, call: Call, budget: Budget) -> Result:
     username, account = positional(call.args, USERNAME, ACCOUNT)
     ours(username)
-    owned(budget, account)
-    return sacctmgr(budget, "remove", "user", username, f"account={account}")
+    if account not in owned(budget, account):
+        raise Refusal(f"there is no account {account}")
+    where = f"name={username}" if change == "remove" else username
+    return sacctmgr(budget, change, "user", where, f"account={account}")
 
 
 def sacctmgr_show(call: Call, budget: Budget) -> Result:
-    """Lines account|parent|user for one account: itself (no user) and everyone in it."""
-    (account,) = positional(call.args, ACCOUNT)
-    return sacctmgr(budget, "show", "assoc", f"account={account}", "format=account,parentname,user")
+    """args: accounts. Lines account|parent|user: each account itself (no user), and everyone in it (no parent)."""
+    accounts = positional(call.args, *[ACCOUNT] * max(1, len(call.args)))
+    return sacctmgr(
+        budget, "show", "assoc", f"account={','.join(accounts)}", "format=account,parentname,user"
+    )
 
 
 # --- verbs: everyone ----------------------------------------------------------------------------------
@@ -795,8 +803,8 @@ def answered(role: str, call: Call, budget: Budget) -> Result:
 def put(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     header = read_header(role, stdin)
     parts = path_parts(header.get("path"))
-    if parts == (LOG,):
-        raise Refusal(f"{LOG} is where the job's own output goes; give the file another name")
+    if parts[0] in LOGS:
+        raise Refusal(f"{parts[0]} is where the job's own output goes; give the file another name")
     begin, size = whole(header, "offset"), whole(header, "size")
     digest, mode = text(header.get("sha256"), "sha256"), text(header.get("mode"), "mode")
     if begin > size or mode not in ("600", "700") or not re.fullmatch(r"[0-9a-f]{64}", digest):

@@ -56,7 +56,7 @@ JOB_ID = re.compile(r"([0-9]{1,10})(?:;[A-Za-z0-9_-]+)?")
 NOTHING_TO_CANCEL = ("No active jobs match", "Invalid job id", "already completing or completed")
 
 
-CAPACITY_FIELDS = ("NodeHost", "StateCompact", "Gres", "GresUsed")
+CAPACITY_FIELDS = ("NodeList", "StateCompact", "Gres", "GresUsed")
 CAPACITY_WIDTH = 200  # of fixed columns: node lists and GRES hold commas and colons, but no user writes them
 OPEN_NODE = re.compile(r"(idle|mix|alloc|comp)[~#%+]?")
 GPU_COUNT = re.compile(r"gpu(?::[^:(,]+)?:(\d+)")
@@ -147,34 +147,25 @@ class Slurm:
                 runs.append(item)
         return Records(tuple(runs), tuple(rejected))
 
-    def associate(self, accounts: Sequence[str], user: str) -> tuple[Call, ...]:
-        """`accounts`: from the top to the project's own, each below the one before. May be repeated."""
-        chain = zip(accounts, ("root", *accounts), strict=False)
-        return (
-            *(Call("sacctmgr-account", (account, parent)) for account, parent in chain),
-            Call("sacctmgr-user", (user, accounts[-1])),
-            *(Call("sacctmgr-show", (account,)) for account in accounts),
-        )
+    def associations(self, accounts: Sequence[str]) -> Call:
+        return Call("sacctmgr-show", tuple(accounts))
 
-    def read_associated(self, accounts: Sequence[str], user: str, answers: Sequence[Answer]) -> None:
-        """Only what Slurm shows at the end counts: adding what is there already is an error in its eyes."""
-        shown = answers[-len(accounts) :]
-        for answer, account, parent in zip(shown, accounts, ("root", *accounts), strict=False):
-            if answer.exit_code != 0 or answer.truncated:
-                raise _failed("sacctmgr", answer)
-            if f"{account}|{parent}|" not in answer.stdout.splitlines():
-                raise _not_associated(f"account {account} below {parent}", answers)
-        if f"{accounts[-1]}||{user}" not in shown[-1].stdout.splitlines():
-            raise _not_associated(f"{user} in account {accounts[-1]}", answers)
+    def read_missing(self, accounts: Sequence[str], user: str, answer: Answer) -> tuple[Call, ...]:
+        """What is still to be made, top down; nothing if `user` may run on the last account."""
+        shown = _shown(answer)
+        chain = zip(accounts, ("root", *accounts), strict=False)
+        missing = [pair for pair in chain if "|".join((*pair, "")) not in shown]
+        calls = [Call("sacctmgr-account", pair) for pair in missing]
+        if f"{accounts[-1]}||{user}" not in shown:
+            calls.append(Call("sacctmgr-user", (user, accounts[-1])))
+        return tuple(calls)
 
     def dissociate(self, account: str, user: str) -> tuple[Call, ...]:
-        return Call("sacctmgr-remove-user", (user, account)), Call("sacctmgr-show", (account,))
+        return Call("sacctmgr-remove-user", (user, account)), self.associations([account])
 
     def read_dissociated(self, account: str, user: str, answers: Sequence[Answer]) -> None:
         removed, shown = answers
-        if shown.exit_code != 0 or shown.truncated:
-            raise _failed("sacctmgr", shown)
-        if f"{account}||{user}" in shown.stdout.splitlines():
+        if f"{account}||{user}" in _shown(shown):
             raise _failed("sacctmgr", removed)
 
 
@@ -287,9 +278,10 @@ def _failed(program: str, answer: Answer) -> AnswerError:
     return AnswerError(f"{program} failed with exit code {answer.exit_code} and said: {said}", transient=True)
 
 
-def _not_associated(what: str, answers: Sequence[Answer]) -> AnswerError:
-    said = one_line(" ".join(answer.stderr for answer in answers if answer.exit_code != 0)) or "nothing"
-    return AnswerError(f"Slurm does not show {what}. It said: {said}", transient=True)
+def _shown(answer: Answer) -> set[str]:
+    if answer.exit_code != 0 or answer.truncated:
+        raise _failed("sacctmgr", answer)
+    return set(answer.stdout.splitlines())
 
 
 def one_line(text: str) -> str:
