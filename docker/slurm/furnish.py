@@ -126,7 +126,15 @@ def write_configuration(instance: Instance) -> None:
             for node, port in zip(NODES, ports.slurmd, strict=True)
         ),
     }
-    for name in ("slurm.conf", "gres.conf", "mariadb.cnf", "accounting.sql", "sshd_config", "slurmdbd.conf"):
+    for name in (
+        "slurm.conf",
+        "gres.conf",
+        "cgroup.conf",
+        "mariadb.cnf",
+        "accounting.sql",
+        "sshd_config",
+        "slurmdbd.conf",
+    ):
         text = Template((TEMPLATES / name).read_text()).substitute(values)
         write_atomically(instance.body / "etc" / name, text)
     # slurmdbd refuses a configuration that others may read.

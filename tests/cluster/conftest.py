@@ -1,0 +1,24 @@
+"""A real Slurm for the tests, brought up once and taken down at the end."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.one_machine import CHECKOUT, SlurmCluster, control
+
+NAME, PREFIX = "test", "fp-t-"
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """The instance in FIREFLY_TEST_STATE; it stays up if it was up before."""
+    state = Path(os.environ.get("FIREFLY_TEST_STATE", CHECKOUT / ".state" / "test")).absolute()
+    was_up = control("status", "--state", str(state)).returncode == 0
+    up = control("up", "--state", str(state), "--name", NAME, "--prefix", PREFIX)
+    assert up.returncode == 0, up.stdout + up.stderr
+    yield SlurmCluster(state, NAME, PREFIX)
+    if not was_up:
+        down = control("down", "--state", str(state))
+        assert down.returncode == 0, down.stdout + down.stderr
