@@ -1,0 +1,120 @@
+"""import_sacct: all worked cases give exactly their figures, through the command and out again through `usage`."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounting.models import LedgerEntry, QuarantinedRecord, UsageDay, UsageRecord
+from portal.models import Project
+
+CASES: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "sacct-cases.json").read_text())
+HEADER = "|".join(CASES["columns"])
+PLAIN = "alpha|7|7|7|{account}|u1|gpu|normal|{day}|{day}|2025-06-10T11:00:00|3600|00:00:00|COMPLETED|0|1||gres/gpu=4|x"
+
+pytestmark = pytest.mark.django_db
+
+
+def unweighted() -> list[dict[str, Any]]:
+    return [case for case in CASES["cases"] if "weights" not in case and "shards_per_gpu" not in case]
+
+
+def write(tmp_path: Path, lines: list[str]) -> Path:
+    file = tmp_path / "records.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def run_import(file: Path, **options: str) -> str:
+    said = StringIO()
+    call_command("import_sacct", str(file), cluster="alpha", stdout=said, stderr=StringIO(), **options)
+    return said.getvalue()
+
+
+def usage_by_day() -> dict[str, int]:
+    said = StringIO()
+    call_command("usage", by="day", format="json", stdout=said)
+    days: dict[str, int] = {}
+    for row in json.loads(said.getvalue()):
+        days[row["day"]] = days.get(row["day"], 0) + row["gpu_seconds"]
+    return days
+
+
+@pytest.mark.parametrize("case", unweighted(), ids=lambda case: str(case["name"]))
+def test_a_worked_case_gives_its_figures(case: dict[str, Any], tmp_path: Path) -> None:
+    options = {"as_of": CASES["as_of"], "active_jobs": ",".join(case.get("active_job_ids", []))}
+    if "delimiter" in case:
+        options["delimiter"] = case["delimiter"]
+    if "source_tz" in case:
+        options["timezone"] = case["source_tz"]
+    file = write(tmp_path, case["sacct"])
+
+    run_import(file, **options)
+
+    assert usage_by_day() == case["expected_gpu_seconds_by_day"]
+    assert sum(record.gpu_seconds for record in UsageRecord.objects.all()) == case["expected_total"]
+    found = sorted(record.anomaly for record in UsageRecord.objects.exclude(anomaly=""))
+    assert found == sorted(case.get("anomalies", []))
+    assert UsageRecord.objects.filter(provisional=True).exists() == case.get("provisional", False)
+
+    again = run_import(file, **options)
+
+    assert usage_by_day() == case["expected_gpu_seconds_by_day"]
+    assert again.startswith("0 new, ")
+
+
+def test_it_charges_an_owned_account_once_and_shows_others_as_unassigned(tmp_path: Path, project: Project) -> None:
+    project.allocations.update(start="2025-01-01", end="2030-01-01")
+    lines = [HEADER] + [
+        PLAIN.replace("|7|7|7|", f"|{number}|{number}|{number}|").format(account=account, day="2025-06-10T10:00:00")
+        for number, account in ((7, project.account), (8, "strangers"))
+    ]
+    file = write(tmp_path, lines)
+
+    said = run_import(file)
+    run_import(file)
+
+    assert "1 on accounts that no project owns" in said
+    assert UsageDay.objects.get(account="strangers").project is None
+    # These are of a cluster that the project has no hours on: kept as usage, charged to nobody.
+    assert not LedgerEntry.objects.filter(kind="charge").exists()
+
+
+def test_a_line_that_cannot_be_read_stops_nothing_and_is_kept(tmp_path: Path) -> None:
+    good = PLAIN.format(account="proj1", day="2025-06-10T10:00:00")
+    bad = good.replace("2025-06-10T11:00:00", "11 o'clock").replace("|7|7|7|", "|9|9|9|")
+
+    said = run_import(write(tmp_path, [HEADER, bad, "cut off", good]))
+
+    assert "2 could not be read" in said
+    assert QuarantinedRecord.objects.count() == 2
+    assert usage_by_day() == {"2025-06-10": 14400}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"timezone": "../../etc/passwd"}, "no such time zone"),
+        ({"timezone": "Mars/Olympus"}, "no such time zone"),
+        ({"as_of": "yesterday"}, "write it like 2025-12-31T12:00:00"),
+        ({"as_of": "2025-02-30T00:00:00"}, "write it like"),
+    ],
+)
+def test_a_bad_option_is_said_in_words(options: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        run_import(write(tmp_path, [HEADER]), **options)
+
+
+def test_a_file_without_the_needed_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="AllocTRES"):
+        run_import(write(tmp_path, ["JobIDRaw|Account|Start|End|State", "1|a|x|y|z"]))
+
+
+def test_a_missing_file_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="No such file"):
+        run_import(tmp_path / "nowhere.txt")
