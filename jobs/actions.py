@@ -19,7 +19,7 @@ from accounting.models import Allocation, Partition
 from accounting.units import hours, worst_case
 from jobs import lifecycle, tasks
 from jobs.identity import account_for
-from jobs.models import Fetch, Job, JobFile, LogTail, Upload
+from jobs.models import Fetch, Job, JobFile, LogTail, Upload, new_token
 from jobs.states import State
 from portal.doorbell import ring
 from portal.models import Project, User
@@ -89,15 +89,25 @@ def create_and_submit(
     time_limit_minutes: int,
     script: Upload,
     inputs: Sequence[Upload],
+    token: str = "",
 ) -> Job:
-    """Take the hold, keep the job with its files, and write the audit row: all or nothing. Then ring the worker."""
+    """Take the hold, keep the job with its files, and write the audit row: all or nothing. Then ring the worker.
+
+    `token` may be drawn beforehand: the same one again (a button pressed twice) gives the same job again.
+    """
     check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
+    token = token or new_token()
+    User.objects.select_for_update().get(pk=by.pk)  # one submission of a person after the other
+    earlier = Job.objects.filter(token=token, owner=by).first()
+    if earlier is not None:
+        return earlier
     _check_open(by, project, partition)
     _check_files(by, [script, *inputs])
     offer = quote(project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes)
     if offer.allocation is None or offer.problem:
         raise Refused("", offer.problem)
     job = Job.objects.create(
+        token=token,
         owner=by,
         project=project,
         allocation=offer.allocation,
