@@ -36,8 +36,9 @@ def block_again(context: RequestContext, name: str) -> str:
 @register.simple_tag
 def widget(field: BoundField) -> SafeString:
     """The field's control in the stylesheet's dress; Django adds aria-invalid and aria-describedby itself."""
+    own = field.field.widget.attrs.get("class", "")
     dress = CONTROLS.get(field.widget_type, "form-control")
-    return field.as_widget(attrs={"class": _joined(field, dress, "is-invalid" if field.errors else "")})
+    return field.as_widget(attrs={"class": f"{dress} {own}".strip()})
 
 
 @register.simple_tag
@@ -46,11 +47,6 @@ def option(choice: BoundWidget) -> SafeString:
     own = choice.data["attrs"].get("class", "")
     choice.data["attrs"]["class"] = f"form-check-input {own}".strip()
     return SafeString(choice.tag())
-
-
-def _joined(field: BoundField, *names: str) -> str:
-    own: str = field.field.widget.attrs.get("class", "")
-    return " ".join(name for name in (*names, own) if name)
 
 
 @register.filter

@@ -4,7 +4,7 @@
 
 const AT_ONCE = 3;
 const RETRIES = [0, 1000, 3000, 5000, 10000, 20000];
-const SCRIPT = /\.(sh|sbatch|py)$/i;
+const SCRIPTS = [/\.(sh|sbatch)$/i, /\.py$/i]; // the likeliest first
 const RATE_SPAN = 1000; // the rate is measured over this many ms
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -26,6 +26,7 @@ async function start(box) {
   const csrf = { "X-CSRFToken": form.querySelector("[name=csrfmiddlewaretoken]").value };
   await import(library); // puts tus on the window
   const tus = globalThis.tus;
+  let chosen = list.querySelector("[name=script]:checked") !== null; // by a person, not by us
   const sendings = new Map(); // row → { file, path, upload, sent, state: queued | sending | done | failed }
 
   const text = (name, values = {}) =>
@@ -64,11 +65,23 @@ async function start(box) {
     part(row, "state").textContent = text("Done");
     const input = Object.assign(document.createElement("input"), { type: "hidden", name: "uploads", value: id });
     row.append(input);
-    const radio = row.querySelector("[name=script]");
-    Object.assign(radio, { value: id, disabled: false });
-    if (SCRIPT.test(sending.path) && !form.querySelector("[name=script]:checked")) radio.checked = true;
+    Object.assign(row.querySelector("[name=script]"), { value: id, disabled: false });
+    guessScript();
     changed();
     next();
+  }
+
+  // Which file is run: a guess until somebody has chosen.
+  function guessScript() {
+    const there = [...list.querySelectorAll(".file-done")];
+    if (chosen && list.querySelector("[name=script]:checked")) return;
+    chosen = false;
+    for (const likely of SCRIPTS) {
+      const row = there.find((row) => likely.test(part(row, "name").textContent));
+      if (!row) continue;
+      row.querySelector("[name=script]").checked = true;
+      return;
+    }
   }
 
   async function remove(row) {
@@ -76,6 +89,7 @@ async function start(box) {
     const id = row.dataset.id;
     sendings.delete(row);
     row.remove();
+    guessScript();
     changed();
     next();
     if (sending?.upload) await sending.upload.abort(true).catch(() => {}); // the server sweeps what stays behind
@@ -191,6 +205,7 @@ async function start(box) {
     take((await Promise.all(roots.map(walk))).flat());
   });
 
+  list.addEventListener("change", () => (chosen = true));
   list.addEventListener("click", (event) => {
     const row = event.target.closest("[data-file]");
     if (event.target.closest("[data-remove]")) remove(row);
