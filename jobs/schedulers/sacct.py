@@ -191,21 +191,21 @@ class RowReader:
         if db_index.strip("0") == "" and submit is None:
             raise RowError("has neither DBIndex nor Submit: it can't be told from another")
         return Run(
-            cluster=_word(row, "cluster") or self.cluster,
+            cluster=_word(row, "Cluster") or self.cluster,
             db_index="" if db_index.strip("0") == "" else db_index,
             job_id_raw=_pattern(row["jobidraw"], NUMBER, "JobIDRaw"),
-            job_id=_word(row, "jobid") or row["jobidraw"],
-            account=_word(row, "account"),
-            user=_word(row, "user"),
-            partition=_word(row, "partition"),
-            qos=_word(row, "qos"),
+            job_id=_word(row, "JobID") or row["jobidraw"],
+            account=_word(row, "Account"),
+            user=_word(row, "User"),
+            partition=_word(row, "Partition"),
+            qos=_word(row, "QOS"),
             submit=submit,
             start=start,
             end=end,
             state=state(row["state"]),
             gpus=gpus,
             gpus_by_type=by_type,
-            exit_code=_word(row, "exitcode"),
+            exit_code=_word(row, "ExitCode"),
             time_limit_minutes=_minutes(row.get("timelimitraw", "")),
         )
 
@@ -285,7 +285,7 @@ def _pattern(text: str, pattern: re.Pattern[str], column: str) -> str:
 
 
 def _word(row: Mapping[str, str], column: str) -> str:
-    text = row.get(column, "").strip()
+    text = row.get(column.casefold(), "").strip()
     if len(text) > 255 or not text.isprintable() or "\ufffd" in text:
         raise RowError(f"{column} holds what no name holds: {text[:40]!r}")
     return text
