@@ -1,5 +1,6 @@
 """The one-machine Slurm of docker/slurm: who asks it for what."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dev import places, rights, say, services
+from dev.say import Stop
 
 
 def packages() -> list[str]:
@@ -37,6 +39,14 @@ def running(state: Path, name: str, prefix: str) -> Iterator[None]:
         services.hear_no_more_signals()
         with say.step("Stopping the Slurm cluster"):
             guard.communicate()
+
+
+def check(state: Path) -> None:
+    """Stops if the cluster of this folder, which was up, has ended."""
+    first_process = json.loads((state / "cluster" / "run" / "status.json").read_text())["pid"]
+    if not Path(f"/proc/{first_process}").exists():
+        log = state / "cluster" / "log" / "init.log"
+        raise Stop(f"The Slurm cluster has ended by itself. The end of {log}:\n{say.tail(log)}")
 
 
 def destroy(state: Path) -> str:

@@ -83,8 +83,8 @@ def bring_up(crew: Crew, port: int) -> dict[str, str]:
     manage.bring_database_up_to_date(env)
     prepare.translations(env)
     prepare.static_files(env)
-    for service in _portal(address):
-        crew.start(service, env)
+    crew.start_together(_portal(address), env)
+    crew.watch_also(lambda: cluster.check(places.DEMO))
     running.announce("demo", address)
     return env
 
@@ -141,30 +141,16 @@ def _free_port(wished: int) -> int:
 
 def _portal(address: str) -> list[Service]:
     """The web server, the worker and the clock."""
-    celery = [places.program("celery"), "-A", "portal"]
-    bind = ["--bind", address.removeprefix("http://")]
-    gunicorn = [
-        places.program("gunicorn"),
-        "portal.wsgi:application",
-        *bind,
-        "--workers",
-        "2",
-        "--threads",
-        "8",
-    ]
     web, worker, beat = LOGS / "web.log", LOGS / "worker.log", LOGS / "beat.log"
-    schedule = str(places.DEMO / "beat-schedule")
+    gunicorn = [places.program("gunicorn"), "portal.wsgi:application", "--workers", "2", "--threads", "8"]
+    listening = ["--bind", address.removeprefix("http://"), "--no-control-socket", "--access-logfile", "-"]
+    celery = [places.program("celery"), "-A", "portal"]
+    working = ["worker", "--loglevel", "INFO", "--concurrency", "2"]
+    ticking = ["beat", "--loglevel", "INFO", "--schedule", str(places.DEMO / "beat-schedule")]
     return [
-        Service("the web server", [*gunicorn, "--access-logfile", "-"], web, lambda: _answers(address)),
-        Service(
-            "the worker", [*celery, "worker", "--concurrency", "2"], worker, services.says(worker, " ready.")
-        ),
-        Service(
-            "the clock",
-            [*celery, "beat", "--schedule", schedule],
-            beat,
-            services.says(beat, "beat: Starting"),
-        ),
+        Service("the web server", [*gunicorn, *listening], web, lambda: _answers(address)),
+        Service("the worker", [*celery, *working], worker, services.says(worker, " ready.")),
+        Service("the clock", [*celery, *ticking], beat, services.says(beat, "beat: Starting")),
     ]
 
 
@@ -181,9 +167,13 @@ def _answers(address: str) -> bool:
 
 
 def _welcome(address: str, people: list[LogIn]) -> None:
-    role = max(len(person.role) for person in people)
-    email = max(len(person.email) for person in people)
-    rows = [f"    {one.role:<{role}}   {one.email:<{email}}   {one.password}   {one.name}" for one in people]
+    role, email, password = (
+        max(len(getattr(person, column)) for person in people) for column in ("role", "email", "password")
+    )
+    rows = [
+        f"    {one.role:<{role}}   {one.email:<{email}}   {one.password:<{password}}   {one.name}"
+        for one in people
+    ]
     print(
         "\n".join(
             [

@@ -54,30 +54,31 @@ class Crew:
 
     def __init__(self) -> None:
         self._running: list[Running] = []
+        self._checks: list[Callable[[], None]] = []
 
     def start(self, service: Service, env: dict[str, str]) -> None:
         """Starts it and returns when it is ready."""
-        places.folder(service.log.parent)
-        with say.step(f"Starting {service.name}"), service.log.open("wb") as log:
-            process = subprocess.Popen(
-                service.command,
-                cwd=service.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-                **(rights.as_user(service.user, env) if service.user else rights.as_owner(env)),
-            )
-            running = Running(service, process)
-            self._running.append(running)
-            self._await(running)
+        with say.step(f"Starting {service.name}"):
+            self._await(self._spawn(service, env))
+
+    def start_together(self, services: list[Service], env: dict[str, str]) -> None:
+        """Starts those that don't need each other, and returns when all are ready."""
+        with say.step(f"Starting {_and([service.name for service in services])}") as under_way:
+            for running in [self._spawn(service, env) for service in services]:
+                under_way.progress(f"waiting for {running.service.name}")
+                self._await(running)
+
+    def watch_also(self, check: Callable[[], None]) -> None:
+        """Something that is not our child: `check` raises Stop once it is gone."""
+        self._checks.append(check)
 
     def check(self) -> None:
         """Stops with the last lines of its log if one has ended."""
         for running in self._running:
             if running.has_ended():
-                raise Stop(f"{running.service.name} has ended by itself. {running.last_words()}")
+                raise Stop(f"{_capital(running.service.name)} has ended by itself. {running.last_words()}")
+        for check in self._checks:
+            check()
 
     def watch(self) -> None:
         """Stays until one ends (Stop) or somebody stops us (KeyboardInterrupt)."""
@@ -102,18 +103,35 @@ class Crew:
     def stop(self) -> None:
         if not self._running:
             return
-        with say.step(f"Stopping {', '.join(running.service.name for running in self._running)}"):
+        with say.step(f"Stopping {_and([running.service.name for running in self._running])}"):
             while self._running:
                 _end(self._running.pop())
+
+    def _spawn(self, service: Service, env: dict[str, str]) -> Running:
+        places.folder(service.log.parent)
+        with service.log.open("wb") as log:
+            process = subprocess.Popen(
+                service.command,
+                cwd=service.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                **(rights.as_user(service.user, env) if service.user else rights.as_owner(env)),
+            )
+        running = Running(service, process)
+        self._running.append(running)
+        return running
 
     def _await(self, running: Running) -> None:
         deadline = time.monotonic() + READY_SECONDS
         pause = threading.Event()
         while not running.service.ready():
             if running.has_ended():
-                raise Stop(f"{running.service.name} ended while starting. {running.last_words()}")
+                raise Stop(f"{_capital(running.service.name)} ended while starting. {running.last_words()}")
             if time.monotonic() > deadline:
-                name = running.service.name
+                name = _capital(running.service.name)
                 raise Stop(f"{name} was not ready in {READY_SECONDS} seconds. {running.last_words()}")
             pause.wait(0.1)
 
@@ -165,7 +183,7 @@ def says(log: Path, words: str) -> Callable[[], bool]:
 
 def _end(running: Running) -> None:
     process = running.process
-    process.terminate()
+    os.kill(process.pid, signal.SIGTERM)  # not process.terminate(), which would reap it if it has ended
     deadline = time.monotonic() + STOP_SECONDS
     pause = threading.Event()
     while not running.has_ended() and time.monotonic() < deadline:
@@ -173,6 +191,14 @@ def _end(running: Running) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # its own children too
     process.wait()
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _die_with_parent() -> None:

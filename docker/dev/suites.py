@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ from dev.services import Crew
 
 CLUSTER_NAME = "test"
 PREFIX = "fp-t-"  # the demo's users have fp-
-PACKAGES = ["redis-server", "gettext", "postgresql", "chromium", "fonts-dejavu-core"]
+PACKAGES = ["redis-server", "gettext", "postgresql", "fonts-dejavu-core"]
 LOGS = places.TEST / "log"
 UNITS = "not cluster and not e2e"
 PARTS = "cluster or e2e"
@@ -61,7 +62,8 @@ def test(words: list[str]) -> int:
 
 
 def _install() -> None:
-    debian.install([*cluster.packages(), *PACKAGES, *python.debian_packages()])
+    browser = [] if shutil.which("chromium") else ["chromium"]  # Ubuntu has none: there, any on PATH will do
+    debian.install([*cluster.packages(), *PACKAGES, *browser, *python.debian_packages()])
     python.install()
     node.install()
     places.folder(LOGS)
