@@ -44,7 +44,9 @@ PLACES = (
     Place("jobs:list", _("Jobs"), "list-details", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
     Place("accounting:projects", _("Projects"), "folders", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
     Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE),
-    Place("accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})),
+    Place(
+        "accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})
+    ),
     Place("accounting:report", _("Reports"), "chart-bar", CENTRE | {Role.FUNDER}),
     Place("portal:people", _("People"), "users", frozenset({Role.PI, Role.INSTITUTION_ADMIN, Role.STAFF})),
     Place("jobs:clusters", _("Cluster"), "server-2", frozenset({Role.STAFF})),
