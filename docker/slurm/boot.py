@@ -64,6 +64,15 @@ class Boot:
         posix_users.provide(settings.collector, self.instance)
         admin = posix_users.provide(settings.admin, self.instance)
         os.chown(self.instance.provision_requests, admin, -1)
+        self.readmit_members()
+
+    def readmit_members(self) -> None:
+        """Those of earlier starts: the machine may have lost them, and the rules for logging in may be others."""
+        for username in posix_users.recorded(self.instance):
+            try:
+                posix_users.provide(username, self.instance)
+            except ClusterError as trouble:
+                print(f"{username} can't be taken over: {trouble}", flush=True)
 
     def start(self, title: str, *wanted: Daemon) -> None:
         began = time.monotonic()
@@ -134,6 +143,7 @@ class Boot:
         print(f"{daemon.name} ended; starting it again", flush=True)
         time.sleep(1 if recent else 0)
         self.spawn(daemon)
+        self.tell("up")
 
     def down(self) -> None:
         """End the daemons in reverse order, each with the time to save its state."""
@@ -199,6 +209,7 @@ def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main(state: Path) -> int:
+    os.umask(0o022)
     instance = load(state)
     if instance is None:
         raise SystemExit(f"No cluster has been made in {state}.")

@@ -160,7 +160,9 @@ def follow(instance: Instance, first: subprocess.Popen[bytes]) -> None:
                 raise ClusterError(f"The cluster was not ready in {READY_SECONDS} s.")
             time.sleep(0.05)
     except BaseException:
-        take_down(instance)
+        if read_status(instance)["pid"]:
+            take_down(instance)
+        first.kill()
         raise
 
 
@@ -196,7 +198,10 @@ def take_down(instance: Instance) -> bool:
     """End what `up` started; the answer is whether there was anything."""
     if not runs(instance):
         return False
-    namespace.end(read_status(instance)["pid"])
+    pid = read_status(instance)["pid"]
+    if not pid:
+        raise ClusterError(f"The cluster '{instance.settings.name}' is only just starting; try again.")
+    namespace.end(pid)
     return True
 
 
@@ -297,6 +302,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     arguments = parser().parse_args()
+    os.umask(0o022)  # others have to pass through our folders
     if hasattr(arguments, "sources"):
         arguments.sources = tuple(arguments.sources)
     try:

@@ -35,8 +35,11 @@ def main(state: Path) -> None:
 
 def answer_all(instance: Instance) -> None:
     for request in sorted(instance.provision_requests.glob("[!.]*.json")):
-        answer(request, instance)
-        discard(request)
+        try:
+            answer(request, instance)
+            discard(request)
+        except OSError as trouble:
+            print(f"{request.name!r} has to wait: {trouble}", flush=True)
 
 
 def answer(request: Path, instance: Instance) -> None:
@@ -59,7 +62,7 @@ def answer(request: Path, instance: Instance) -> None:
 def check_content(request: Path, username: str) -> None:
     try:
         content = json.loads(read_small_file(request))
-    except (OSError, ValueError) as trouble:
+    except (OSError, ValueError, RecursionError) as trouble:
         raise posix_users.Refused("The request is no small file of JSON.") from trouble
     if not isinstance(content, dict) or content.get("username") != username:
         raise posix_users.Refused("The request names another user than its file does.")

@@ -1,10 +1,12 @@
 """A real Slurm for the tests, brought up once and taken down at the end."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from tests.cluster.one_machine import CHECKOUT, SlurmCluster, control
 
@@ -22,3 +24,18 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
     if not was_up:
         down = control("down", "--state", str(state))
         assert down.returncode == 0, down.stdout + down.stderr
+
+
+@pytest.fixture
+def on_cluster(slurm_cluster: SlurmCluster, settings: Settings) -> None:
+    """The portal's settings point at the real cluster."""
+    settings.CLUSTERS_FILE = slurm_cluster.state / "clusters.toml"
+    settings.POSIX_PREFIX = slurm_cluster.prefix
+
+
+@pytest.fixture
+def unreachable(on_cluster: None, world: object, settings: Settings, tmp_path: Path) -> None:
+    """From now on, nobody listens where the login node was."""
+    text = Path(settings.CLUSTERS_FILE).read_text()
+    settings.CLUSTERS_FILE = tmp_path / "clusters.toml"
+    settings.CLUSTERS_FILE.write_text(re.sub(r"(?m)^port = .*$", "port = 1", text))

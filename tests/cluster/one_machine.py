@@ -41,6 +41,40 @@ class SlurmCluster:
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def held(self, account: str) -> int:
+        """Σ GPUs × (End − Start) over all ended records of an account: what sacct says, read in the plainest way."""
+        fields = "Start,End,AllocTRES"
+        said = self.said(
+            *(
+                "env",
+                "TZ=UTC",
+                "SLURM_TIME_FORMAT=%s",
+                "sacct",
+                "--allusers",
+                "--allocations",
+                "--duplicates",
+            ),
+            *(
+                "--noheader",
+                "--parsable2",
+                "--starttime=now-1day",
+                f"--accounts={account}",
+                f"--format={fields}",
+            ),
+        )
+        rows = [line.split("|") for line in said.splitlines()]
+        return sum(
+            _gpus(tres) * (int(end) - int(start))
+            for start, end, tres in rows
+            if start.isdigit() and end.isdigit()
+        )
+
+
+def _gpus(tres: str) -> int:
+    return next(
+        (int(part.removeprefix("gres/gpu=")) for part in tres.split(",") if part.startswith("gres/gpu=")), 0
+    )
+
 
 def control(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=600, check=False)

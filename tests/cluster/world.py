@@ -1,0 +1,120 @@
+"""A lab on the real cluster, made anew for each test: its own accounts and people, so that tests don't meet in Slurm."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from accounting.models import Allocation, Cluster, Partition
+from jobs import actions, dispatch, provisioning, sync, uploads
+from jobs.identity import account_for
+from jobs.models import ClusterAccount, Job, Upload
+from portal.models import Project, Role, User
+from tests.cluster.one_machine import SlurmCluster, until
+from tests.factories import (
+    AllocationFactory,
+    ClusterFactory,
+    InstitutionFactory,
+    LabFactory,
+    MembershipFactory,
+    PartitionFactory,
+    ProjectFactory,
+    UserFactory,
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """One lab with a member who can run jobs, and 1,000 GPU-hours for its project."""
+
+    slurm: SlurmCluster
+    cluster: Cluster
+    partition: Partition
+    project: Project
+    allocation: Allocation
+    mei: User
+    account: ClusterAccount
+
+    def upload(self, path: str, content: bytes) -> Upload:
+        upload = uploads.begin(by=self.mei, path=path, size=len(content))
+        rest = memoryview(content)
+
+        def read(size: int) -> bytes:
+            nonlocal rest
+            piece, rest = bytes(rest[:size]), rest[size:]
+            return piece
+
+        if content:
+            uploads.append(upload, at=0, length=len(content), read=read)
+        upload.refresh_from_db()
+        return upload
+
+    def submit(self, script: str, *, gpus: int = 1, minutes: int = 5, **inputs: bytes) -> Job:
+        """Through the same action as the page: hold, job and files are in the database; nothing is sent yet."""
+        return actions.create_and_submit(
+            by=self.mei,
+            project=self.project,
+            partition=self.partition,
+            name="a test's job",
+            gpus=gpus,
+            time_limit_minutes=minutes,
+            script=self.upload("run.sh", script.encode()),
+            inputs=[self.upload(path, content) for path, content in inputs.items()],
+        )
+
+    def send(self) -> None:
+        dispatch.send_waiting(self.cluster.pk)
+
+    def poll_until(self, job: Job, reached: Callable[[Job], bool], seconds: float = 60) -> Job:
+        """Ask the cluster, cycle after cycle, until `job` is as it should be."""
+
+        def look() -> bool:
+            sync.poll(self.cluster.pk)
+            job.refresh_from_db()
+            return reached(job)
+
+        until(look, seconds)
+        return job
+
+    def in_slurm(self, job: Job) -> list[str]:
+        """The scheduler's ids of all jobs with this token, ever."""
+        said = self.slurm.said(
+            "sacct", "-a", "-X", "-n", "-P", "-S", "now-1day", f"--name={job.token}", "-o", "JobIDRaw"
+        )
+        return sorted(set(said.split()))
+
+
+def make_world(slurm: SlurmCluster) -> World:
+    mark = secrets.token_hex(3)
+    institution = InstitutionFactory.create(account=f"i{mark}", slug=f"i{mark}")
+    lab = LabFactory.create(institution=institution, account=f"l{mark}", slug=f"l{mark}")
+    project = ProjectFactory.create(lab=lab, account=f"p{mark}", slug=f"p{mark}")
+    cluster = ClusterFactory.create(name="firefly", accepts_jobs=True)
+    partition = PartitionFactory.create(
+        cluster=cluster,
+        name="a100",
+        gpu_type="a100",
+        node_count=4,
+        gpus_per_node=8,
+        cpus_per_gpu=1,
+        memory_per_gpu_mib=100,
+        max_time_minutes=600,
+    )
+    today = timezone.now().date()
+    allocation = AllocationFactory.create(
+        project=project,
+        cluster=cluster,
+        start=today - timedelta(days=1),
+        end=today + timedelta(days=30),
+        gpu_hours=1000,
+    )
+    mei = UserFactory.create(name="Mei Lin", email=f"mei-{mark}@example.org")
+    MembershipFactory.create(user=mei, role=Role.MEMBER, lab=lab)
+    account = account_for(mei, cluster, project)
+    until(lambda: provisioning.provision(account.pk), 60)
+    account.refresh_from_db()
+    return World(slurm, cluster, partition, project, allocation, mei, account)
