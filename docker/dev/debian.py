@@ -76,11 +76,12 @@ def _count(packages: list[str]) -> int:
 
 
 def _how_far(text: str, total: int) -> str:
-    for sign, words in (("Setting up ", "set up"), ("Unpacking ", "unpacked"), ("Get:", "fetched")):
-        done = len(re.findall(f"^{sign}", text, re.MULTILINE))
-        if done:
-            return f"{min(done, total)} of {total} {words}"
-    return "starting"
+    """A package is unpacked first and set up later: each is half of the work."""
+    steps = re.findall(r"^(?:Unpacking|Setting up) ", text, re.MULTILINE)
+    if steps:
+        return f"{min(len(steps) // 2, total)} of {total} installed"
+    fetched = len(re.findall(r"^Get:", text, re.MULTILINE))
+    return f"{min(fetched, total)} of {total} fetched"
 
 
 @contextmanager
