@@ -39,6 +39,11 @@ def request_hours(
 ) -> AllocationRequest:
     """Ask for `gpu_seconds` for a project; with `submit` it goes to the centre at once, otherwise it stays a draft."""
     check_permission(by, Permission.REQUEST_HOURS, lab=project.lab)
+    if project.state != Project.State.ACTIVE:
+        raise PermissionDenied(
+            _("This project is %(state)s. Hours are asked for active projects.")
+            % {"state": project.get_state_display()}
+        )
     request = AllocationRequest.objects.create(
         project=project,
         cluster=cluster,
@@ -65,6 +70,7 @@ def change_request(
     start: date,
     end: date,
     justification: str,
+    submit: bool = False,
 ) -> None:
     """Change a draft or a returned request. What the centre is reading can't change under its eyes."""
     check_permission(by, Permission.REQUEST_HOURS, lab=request.project.lab)
@@ -74,6 +80,8 @@ def change_request(
     if not changed:
         raise Overtaken(_("This request can no longer be changed."))
     record("allocation request changed", request, by=by, project=request.project, gpu_seconds=gpu_seconds)
+    if submit:
+        submit_request(by=by, request=request)
 
 
 @transaction.atomic
@@ -122,15 +130,16 @@ def approve_request(
 
 
 def may_decide(user: User, request: AllocationRequest) -> bool:
-    """Whether to offer the decision: `_decide` asks the same questions again."""
+    """Whether to offer the decision: deciding asks the same questions again."""
     try:
-        _check_may_decide(user, request)
+        check_may_decide(user, request)
     except PermissionDenied:
         return False
     return request.state == State.SUBMITTED
 
 
-def _check_may_decide(user: User, request: AllocationRequest) -> None:
+def check_may_decide(user: User, request: AllocationRequest) -> None:
+    """Raise PermissionDenied with the sentence for people unless `user` may decide on `request`."""
     check_permission(user, Permission.DECIDE_REQUEST)
     if user.pk == request.created_by_id:
         raise PermissionDenied(_("Nobody decides on their own request. A colleague has to."))
@@ -141,7 +150,7 @@ def _check_may_decide(user: User, request: AllocationRequest) -> None:
 def _decide(
     request: AllocationRequest, state: str, *, by: User, comment: str, gpu_seconds: int = 0
 ) -> Review:
-    _check_may_decide(by, request)
+    check_may_decide(by, request)
     _move(request, state, by=by, decided_at=timezone.now())
     return Review.objects.create(
         request=request, reviewer=by, verdict=state, gpu_seconds_awarded=gpu_seconds, comment=comment

@@ -28,12 +28,14 @@ from django.db.models import (
     Window,
 )
 from django.db.models.functions import Cast, Coalesce, Concat, TruncDate, TruncMonth
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from accounting import ledger
 from accounting.ledger import Balance
-from accounting.models import Allocation, AllocationRequest, Collection, LedgerEntry, UsageDay
+from accounting.models import Allocation, AllocationRequest, Collection, LedgerEntry, Review, UsageDay
 from accounting.periods import Month, Period, month_of
-from portal.models import Funder, Institution, Project, Role, User
+from portal.models import AuditEvent, Funder, Project, Role, User
 from portal.models.people import CENTRE_ROLES
 
 FEW = 3  # a cell of fewer people is merged where people must not be told apart
@@ -290,21 +292,101 @@ class History:
     rejected: int
 
 
-def history(institution: Institution) -> History:
-    """Two queries."""
-    entries = LedgerEntry.objects.filter(allocation__project__lab__institution=institution)
+def histories(institutions: Iterable[int]) -> dict[int, History]:
+    """By the institution's pk: two queries, whatever their number."""
+    institutions = set(institutions)
     of_runs = Q(usage_record__isnull=False)
-    sums = entries.aggregate(
-        granted=Sum("gpu_seconds", filter=~of_runs, default=0),
-        used=Sum("gpu_seconds", filter=of_runs, default=0),
-    )
+    sums = {
+        row["pk"]: row
+        for row in LedgerEntry.objects.filter(allocation__project__lab__institution__in=institutions)
+        .order_by()
+        .values(pk=F("allocation__project__lab__institution"))
+        .annotate(
+            granted=Sum("gpu_seconds", filter=~of_runs, default=0),
+            used=Sum("gpu_seconds", filter=of_runs, default=0),
+        )
+    }
     states = AllocationRequest.State
-    counts = AllocationRequest.objects.filter(project__lab__institution=institution).aggregate(
-        requests=Count("pk", filter=~Q(state=states.DRAFT)),
-        approved=Count("pk", filter=Q(state=states.APPROVED)),
-        rejected=Count("pk", filter=Q(state=states.REJECTED)),
-    )
-    return History(granted=sums["granted"], used=-sums["used"], **counts)
+    counts = {
+        row["pk"]: row
+        for row in AllocationRequest.objects.filter(project__lab__institution__in=institutions)
+        .order_by()
+        .values(pk=F("project__lab__institution"))
+        .annotate(
+            asked=Count("id", filter=~Q(state=states.DRAFT)),
+            approved=Count("id", filter=Q(state=states.APPROVED)),
+            rejected=Count("id", filter=Q(state=states.REJECTED)),
+        )
+    }
+    nothing = {"granted": 0, "used": 0, "asked": 0, "approved": 0, "rejected": 0}
+    return {
+        pk: History(
+            granted=(sums.get(pk) or nothing)["granted"],
+            used=-(sums.get(pk) or nothing)["used"],
+            requests=(counts.get(pk) or nothing)["asked"],
+            approved=(counts.get(pk) or nothing)["approved"],
+            rejected=(counts.get(pk) or nothing)["rejected"],
+        )
+        for pk in institutions
+    }
+
+
+# ── What happened to a request? ──────────────────────────────────────────────
+
+Tone = Literal["ok", "wait", "warn", "bad", "off"]
+
+
+@dataclass(frozen=True)
+class StoryLine:
+    """One event of a request. `gpu_seconds` where it names an amount; `words` as somebody wrote them."""
+
+    at: datetime
+    who: str
+    what: str
+    tone: Tone
+    gpu_seconds: int | None = None
+    words: str = ""
+
+
+EVENTS: dict[str, tuple[Promise, Tone]] = {
+    "allocation request drafted": (gettext_lazy("drafted"), "off"),
+    "allocation request changed": (gettext_lazy("changed"), "off"),
+    "allocation request submitted": (gettext_lazy("sent to the centre"), "wait"),
+    "allocation request withdrawn": (gettext_lazy("withdrawn"), "off"),
+}
+VERDICTS: dict[str, tuple[Promise, Tone]] = {
+    Review.Verdict.APPROVED: (gettext_lazy("approved"), "ok"),
+    Review.Verdict.RETURNED: (gettext_lazy("returned for changes"), "warn"),
+    Review.Verdict.REJECTED: (gettext_lazy("rejected"), "bad"),
+}
+
+
+def story(request: AllocationRequest) -> list[StoryLine]:
+    """From the first draft to the decision, the oldest first: two queries."""
+    events = AuditEvent.objects.about(request).filter(action__in=EVENTS).select_related("actor")
+    reviews = request.reviews.select_related("reviewer")
+    lines = [
+        StoryLine(
+            event.at,
+            str(event.actor or ""),
+            str(EVENTS[event.action][0]),
+            EVENTS[event.action][1],
+            event.detail.get("gpu_seconds"),
+        )
+        for event in events
+    ]
+    lines += [
+        StoryLine(
+            review.at,
+            str(review.reviewer),
+            str(VERDICTS[review.verdict][0]),
+            VERDICTS[review.verdict][1],
+            review.gpu_seconds_awarded or None,
+            review.comment,
+        )
+        for review in reviews
+    ]
+    return sorted(lines, key=lambda line: line.at)
 
 
 # ── What did the programme use? ──────────────────────────────────────────────

@@ -2,18 +2,17 @@
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
-from accounting import api as accounting_api
 from portal import views
 from portal.forms import LogInForm
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("", include(accounting_api.urlpatterns)),
+    path("", include("accounting.api")),
 ]
 pages = [
     path("people/", views.people, name="people"),

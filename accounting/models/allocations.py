@@ -85,6 +85,15 @@ class AllocationRequest(Moving):
         return f"{self.project} {self.created_at:%Y-%m-%d}"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is with its lab, which may change it."""
+        return self.state in (self.State.DRAFT, self.State.RETURNED)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state == self.State.SUBMITTED
+
+    @property
     def decision(self) -> Review | None:
         """The latest review, with its words."""
         return max(self.reviews.all(), key=lambda review: review.pk, default=None)
