@@ -5,7 +5,8 @@ function add(number) {
   const slider = document.createElement("input");
   Object.assign(slider, { type: "range", className: "form-range", tabIndex: -1, min: number.min || 0, max: number.max || 100, step: number.step || 1 });
   slider.setAttribute("aria-hidden", "true");
-  slider.value = number.value;
+  const follow = () => (slider.value = number.value || slider.min); // empty would stand in the middle
+  follow();
   const group = number.closest(".input-group") ?? number;
   const both = document.createElement("div");
   both.className = "slider";
@@ -16,7 +17,7 @@ function add(number) {
     number.dispatchEvent(new Event("input", { bubbles: true }));
   });
   slider.addEventListener("change", () => number.dispatchEvent(new Event("change", { bubbles: true })));
-  number.addEventListener("input", () => (slider.value = number.value));
+  number.addEventListener("input", follow);
 }
 
 const all = (part) => part.querySelectorAll('input[type="number"][data-slider]').forEach(add);
