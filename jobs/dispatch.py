@@ -205,6 +205,7 @@ def _settle(door: Door, username: str, job: Job, scheduler_id: str | None) -> No
     elif job.looked_up_at is None:
         Job.objects.filter(pk=job.pk, looked_up_at=None).update(looked_up_at=now)
     elif job.looked_up_at < now - GRACE:
+        door.prepare(username, job.token)  # its worker may have died before there was a folder
         door.forget(username, job.token)
         lifecycle.put_back(job, "NotSent")
 

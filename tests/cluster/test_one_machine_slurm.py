@@ -144,9 +144,9 @@ def test_the_admin_takes_a_member_out_again(slurm_cluster: SlurmCluster, project
 
 
 def submit(cluster: SlurmCluster, user: str, account: str, *options: str) -> str:
+    """The id of a new job. A new association takes a moment on its way from slurmdbd to slurmctld."""
     words = ["sbatch", "--parsable", "--export=NONE", f"--account={account}", "--time=5", *options]
-    done = until(lambda: (run := cluster.exec(words, user)).returncode == 0 and run)
-    return str(done.stdout).strip()
+    return until(lambda: cluster.exec(words, user).stdout.strip())
 
 
 def record(cluster: SlurmCluster, job: str) -> list[str]:
