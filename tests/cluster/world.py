@@ -93,16 +93,9 @@ def make_world(slurm: SlurmCluster) -> World:
     institution = InstitutionFactory.create(account=f"i{mark}", slug=f"i{mark}")
     lab = LabFactory.create(institution=institution, account=f"l{mark}", slug=f"l{mark}")
     project = ProjectFactory.create(lab=lab, account=f"p{mark}", slug=f"p{mark}")
-    cluster = ClusterFactory.create(name="firefly", accepts_jobs=True)
-    partition = PartitionFactory.create(
-        cluster=cluster,
-        name="a100",
-        gpu_type="a100",
-        node_count=4,
-        gpus_per_node=8,
-        cpus_per_gpu=1,
-        memory_per_gpu_mib=100,
-        max_time_minutes=600,
+    cluster = Cluster.objects.filter(name="firefly").first() or ClusterFactory.create(name="firefly")
+    partition = cluster.partitions.first() or PartitionFactory.create(
+        cluster=cluster, name="a100", cpus_per_gpu=1, memory_per_gpu_mib=100
     )
     today = timezone.now().date()
     allocation = AllocationFactory.create(
