@@ -355,7 +355,9 @@ class Usage(APIView):
         check_known(request.query_params, {"from", "to", "format"})
         form = PeriodForm(request.query_params, today=now.date())
         if not form.is_valid():
-            raise serializers.ValidationError({name: [str(one) for one in errors] for name, errors in form.errors.items()})
+            raise serializers.ValidationError(
+                {name: [str(one) for one in errors] for name, errors in form.errors.items()}
+            )
         programme = reports.programme(reports.scope_of(user), form.period, as_of=now)
         return Response(UsageSerializer(_usage(programme)).data)
 

@@ -29,11 +29,19 @@ from portal.requests import PersonRequest
 from portal.words import figure
 
 PER_PAGE = 50
+PROJECT_ORDER = {"title": "title", "lab": "lab__name"}
 form_page = require_http_methods(["GET", "HEAD", "POST"])
 
 
 def page_of(request: HttpRequest, rows: Any) -> Any:
     return Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+
+
+def _order(request: HttpRequest, known: dict[str, str], usual: str) -> tuple[str, str]:
+    """?sort=title or -title as fields to order by; what we don't know is the usual order."""
+    wanted = request.GET.get("sort", usual)
+    down = "-" if wanted.startswith("-") else ""
+    return f"{down}{known.get(wanted.lstrip('-'), known[usual])}", f"{down}pk"
 
 
 # ── Projects ─────────────────────────────────────────────────────────────────
@@ -50,7 +58,7 @@ def projects(request: PersonRequest) -> HttpResponse:
             | Q(lab__name__icontains=word)
             | Q(lab__institution__name__icontains=word)
         )
-    page = page_of(request, found)
+    page = page_of(request, found.order_by(*_order(request, PROJECT_ORDER, "title")))
     page.object_list = reports.standings(page.object_list, on=timezone.now().date())
     return render(request, "accounting/projects.html", {"page": page, "form": form, "filtered": bool(words)})
 

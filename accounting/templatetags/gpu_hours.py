@@ -1,5 +1,7 @@
 """{{ seconds|gpu_hours }}: integer GPU-seconds as hours for people, the seconds on hover."""
 
+from decimal import Decimal
+
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,6 +27,25 @@ def hours_only(gpu_seconds: int | None) -> str | SafeString:
     if gpu_seconds is None:
         return "–"
     return _with_seconds(grouped(hours(gpu_seconds), 2), gpu_seconds)
+
+
+@register.filter
+def signed_hours(gpu_seconds: int) -> SafeString:
+    """With its sign, as a statement writes amounts."""
+    sign = "+" if gpu_seconds > 0 else ""
+    return _with_seconds(sign + grouped(hours(gpu_seconds), 2), gpu_seconds)
+
+
+@register.filter
+def gpu_hours_bare(gpu_seconds: int) -> str:
+    """The figure alone, as plain text: for titles, and where a sentence names the unit."""
+    return figure(hours(gpu_seconds))
+
+
+@register.filter
+def plain(number: Decimal) -> str:
+    """A charge factor without idle zeros: 0.5, 1."""
+    return f"{number.normalize():f}"
 
 
 def _with_seconds(text: str, gpu_seconds: int) -> SafeString:
