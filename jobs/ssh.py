@@ -14,7 +14,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from types import TracebackType
@@ -125,7 +125,7 @@ class Session:
 
     def stream(
         self, command: str, stdin: bytes | Iterable[bytes] = b"", *, deadline: float = 60.0
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """Run one command and give its stdout as it comes. Raises Interrupted if it did not end well."""
         with self._exchange(command, stdin, deadline) as exchange:
             yield from exchange.output()

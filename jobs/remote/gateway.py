@@ -169,10 +169,8 @@ def positional(args: tuple[str, ...], *rules: re.Pattern[str]) -> tuple[str, ...
     return args
 
 
-def path_parts(path: object) -> tuple[str, ...]:
+def path_parts(path: str) -> tuple[str, ...]:
     """The parts of a path inside a job's folder, or a Refusal."""
-    if not isinstance(path, str):
-        raise Refusal("the path is no text")
     parts = tuple(path.split("/"))
     if len(parts) > 16:
         raise Refusal("the path is deeper than 16 folders")
@@ -309,8 +307,8 @@ def opened(path: str, flags: int, mode: int = 0o600, *, within: int | None = Non
 
 
 @contextlib.contextmanager
-def job_folder(token: object) -> Iterator[int]:
-    if not isinstance(token, str) or not TOKEN.fullmatch(token):
+def job_folder(token: str) -> Iterator[int]:
+    if not TOKEN.fullmatch(token):
         raise Refusal("the token is not one of the portal's")
     try:
         with walked(home_folder(), ("firefly", token)) as folder:
@@ -343,7 +341,7 @@ def walked(start: int, folders: tuple[str, ...], *, create: bool = False) -> Ite
 
 
 @contextlib.contextmanager
-def parent_of(token: object, parts: tuple[str, ...], *, create: bool = False) -> Iterator[int]:
+def parent_of(token: str, parts: tuple[str, ...], *, create: bool = False) -> Iterator[int]:
     with job_folder(token) as folder, walked(os.dup(folder), parts[:-1], create=create) as parent:
         yield parent
 
@@ -390,7 +388,9 @@ def prepare(call: Call, budget: Budget) -> Result:
 
 def sbatch(call: Call, budget: Budget) -> Result:
     """args: options, then the member's script inside the folder. stdout is the id, as `sbatch --parsable` says it."""
-    options, script = checked(call.args[:-1], SBATCH_OPTIONS), path_parts((*call.args, "")[-2])
+    if not call.args:
+        raise Refusal("takes the script as its last argument")
+    options, script = checked(call.args[:-1], SBATCH_OPTIONS), path_parts(call.args[-1])
     with job_folder(call.token) as folder:
         known = read_small(folder, ".submitted")
         if known:
@@ -400,7 +400,6 @@ def sbatch(call: Call, budget: Budget) -> Result:
             opened(script[-1], OPEN_FILE, within=parent) as fd,
         ):
             regular(fd)
-        write_small(folder, ".script", "/".join(script) + "\n")
         try:
             mark = os.open(
                 ".submitting", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder
@@ -408,7 +407,7 @@ def sbatch(call: Call, budget: Budget) -> Result:
         except FileExistsError:
             return Result(None, "", "gateway: an earlier submission of this job left no answer")
         try:
-            hold(folder, mark)
+            ready(folder, mark, "/".join(script))
             result = budget.execute(submission(call.token, options), 60, pass_fds=(mark,))
         finally:
             os.close(mark)
@@ -418,12 +417,18 @@ def sbatch(call: Call, budget: Budget) -> Result:
         return result
 
 
-def hold(folder: int, mark: int) -> None:
-    """Lock the mark; sbatch inherits the lock, so that `forget` can tell whether it still lives."""
-    fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def ready(folder: int, mark: int, script: str) -> None:
+    """Lock the mark and name the payload. sbatch inherits the lock, so that `forget` can tell whether it lives."""
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        write_small(folder, ".script", script + "\n")
+    except BlockingIOError:
+        raise Refusal("not started: the mark is just being taken away") from None
+    except OSError:
+        os.unlink(".submitting", dir_fd=folder)  # nothing was sent
+        raise
     if os.stat(".submitting", dir_fd=folder, follow_symlinks=False).st_ino != os.fstat(mark).st_ino:
         raise Refusal("not started: the mark was taken away")
-    os.fsync(folder)
 
 
 def submission(token: str, options: list[str]) -> list[str]:
@@ -798,18 +803,22 @@ def answered(role: str, call: Call, budget: Budget) -> Result:
         return Result(64, "", f"gateway: {refusal}")
     except OSError as error:
         return Result(64, "", f"gateway: {error.strerror or error}")
+    except Malformed:
+        raise
+    except Exception as error:  # a mistake of ours: it must not cost the answers of the other calls
+        return Result(None, "", f"gateway: failed: {type(error).__name__}")
 
 
 def put(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     header = read_header(role, stdin)
-    parts = path_parts(header.get("path"))
+    token, parts = text(header.get("token"), "token"), path_parts(text(header.get("path"), "path"))
     if parts[0] in LOGS:
         raise Refusal(f"{parts[0]} is where the job's own output goes; give the file another name")
     begin, size = whole(header, "offset"), whole(header, "size")
     digest, mode = text(header.get("sha256"), "sha256"), text(header.get("mode"), "mode")
     if begin > size or mode not in ("600", "700") or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise Malformed("offset is past size, or mode is not 600 or 700, or sha256 not 64 hexadecimal digits")
-    with parent_of(header.get("token"), parts, create=True) as parent:
+    with parent_of(token, parts, create=True) as parent:
         now = write_from(parent, parts[-1], begin, size, stdin)
         complete = now == size
         if complete:
@@ -859,7 +868,7 @@ def finish(parent: int, name: str, digest: str, mode: int) -> None:
             same = sha256(fd) == digest
     if not same:
         os.unlink(source, dir_fd=parent)
-        raise Refusal(
+        raise Damaged(
             "the bytes that arrived differ from the file's sha256; send it again from the beginning"
         )
     os.rename(source, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -876,10 +885,10 @@ def sha256(fd: int) -> str:
 
 def get(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     header = read_header(role, stdin)
-    parts = path_parts(header.get("path"))
+    token, parts = text(header.get("token"), "token"), path_parts(text(header.get("path"), "path"))
     begin, length = whole(header, "offset"), whole(header, "length")
     with (
-        parent_of(header.get("token"), parts) as parent,
+        parent_of(token, parts) as parent,
         opened(parts[-1], OPEN_FILE, within=parent) as fd,
     ):
         size = regular(fd).st_size
