@@ -19,13 +19,13 @@ interrupted=
 trap 'interrupted=yes; pass_on TERM' TERM
 trap 'interrupted=yes; ! listens || pass_on USR1' USR1
 
-# shellcheck disable=SC2317  # both functions are reached through the traps
+# shellcheck disable=SC2317,SC2329  # both functions are reached through the traps
 pass_on() {
   kill -s "$1" "$payload" 2>/dev/null
 }
 
 # A notice (USR1) kills a program that doesn't catch it: only one that does may hear it.
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317,SC2329
 listens() {
   local caught
   caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$payload/status" 2>/dev/null)
