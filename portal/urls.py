@@ -3,10 +3,10 @@
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
 from django.urls import URLPattern, URLResolver, include, path
-from django.views.generic import RedirectView
 from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
+from jobs.views import home
 from portal import views
 from portal.forms import LogInForm
 
@@ -18,7 +18,7 @@ pages = [
     path("people/", views.people, name="people"),
 ]
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="accounting:projects"), name="home"),
+    path("", home.home, name="home"),
     path("", include((pages, "portal"))),
     path("", include("accounting.urls")),
     path("jobs/", include("jobs.urls")),
