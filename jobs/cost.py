@@ -10,9 +10,9 @@ from django.db.models import Sum
 
 from accounting.models import Hold, LedgerEntry, UsageRecord
 from accounting.units import charged
+from jobs.dispatch import CLOCKS
 from jobs.models import Job
 from jobs.states import State
-from jobs.dispatch import CLOCKS
 
 
 @dataclass(frozen=True)
