@@ -1,0 +1,109 @@
+"""The constant batch script: it runs the member's file once, passes signals on and ends as it ended."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.login_node import REMOTE
+
+
+def start(
+    folder: Path, payload: str | bytes, job: str = "530", name: str = "run.sh"
+) -> subprocess.Popen[bytes]:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(payload if isinstance(payload, bytes) else payload.encode())
+    (folder / name).chmod(0o600)
+    (folder / ".script").write_text(name + "\n")
+    return again(folder, job)
+
+
+def again(folder: Path, job: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [REMOTE / "job.sh"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": job},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out.decode(), err.decode()
+
+
+def wait_for(path: Path) -> None:
+    ends = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        ("echo in $0; exit 7", "in ./run.sh\n"),
+        ("#!/bin/sh\necho sh $0; exit 7", "sh ./run.sh\n"),
+        ("#!/usr/bin/env python3\nimport sys; print('python'); sys.exit(7)", "python\n"),
+    ],
+)
+def test_it_ends_as_the_payload_ends(tmp_path: Path, payload: str, says: str) -> None:
+    assert end(start(tmp_path, payload)) == (7, says, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.sh", "-x".replace("-", "a-"), "deep/er/é$(id).sh", "'quote\".sh"]
+)
+def test_any_name_that_we_carry_runs(tmp_path: Path, name: str) -> None:
+    assert end(start(tmp_path, "echo ran", name=name)) == (0, "ran\n", "")
+
+
+def test_another_job_for_the_same_folder_runs_nothing(tmp_path: Path) -> None:
+    payload = "echo ran >> ran"
+    assert end(start(tmp_path, payload))[0] == 0
+    code, _, err = end(start(tmp_path, payload, job="531"))
+    assert code == 73 and "job 530" in err
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+def test_a_requeued_job_runs_again(tmp_path: Path) -> None:
+    payload = "echo ran >> ran"
+    assert [end(start(tmp_path, payload))[0] for _ in range(2)] == [0, 0]
+    assert (tmp_path / "ran").read_text() == "ran\nran\n"
+
+
+def test_of_many_at_once_one_runs(tmp_path: Path) -> None:
+    first = start(tmp_path, "echo ran >> ran; sleep 0.2", job="100")
+    codes = [end(process)[0] for process in [first, *(again(tmp_path, str(job)) for job in range(101, 110))]]
+    assert sorted(codes) == [0] + [73] * 9
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+TRAPS = "trap 'echo {0}; kept=yes' {0}; touch ready; while [ -z \"$kept\" ]; do sleep 0.05; done; exit 9"
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM"])
+def test_it_passes_signals_on_and_waits(tmp_path: Path, name: str) -> None:
+    process = start(tmp_path, TRAPS.format(name))
+    wait_for(tmp_path / "ready")
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    assert end(process) == (9, f"{name}\n", "")
+
+
+def test_a_notice_does_not_kill_who_does_not_listen(tmp_path: Path) -> None:
+    process = start(tmp_path, "touch ready; while [ ! -e go ]; do sleep 0.05; done; echo done")
+    wait_for(tmp_path / "ready")
+    process.send_signal(signal.SIGUSR1)
+    (tmp_path / "go").touch()
+    assert end(process) == (0, "done\n", "")
+
+
+def test_a_payload_that_is_killed_is_no_success(tmp_path: Path) -> None:
+    process = start(tmp_path, "touch ready; exec sleep 30")
+    wait_for(tmp_path / "ready")
+    process.send_signal(signal.SIGTERM)
+    assert end(process)[0] == 128 + signal.SIGTERM
