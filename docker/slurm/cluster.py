@@ -210,20 +210,32 @@ def destroy(arguments: argparse.Namespace) -> int:
     if instance is None:
         print(f"No cluster has been made in {arguments.state}.")
         return 0
-    take_down(instance)
-    removed = posix_users.remove_all(instance)
-    for folder in (instance.body, instance.ca_key.parent):
-        if folder.exists():
-            shutil.rmtree(folder)
-    instance.portal_settings.unlink(missing_ok=True)
-    instance.record.unlink()
-    with suppress(OSError):
-        instance.root.rmdir()
-    lock_path(instance.settings.name).unlink(missing_ok=True)
+    with one_start_at_a_time():
+        take_down(instance)
+        removed = leave_machine(instance)
+        for folder in (instance.body, instance.ca_key.parent):
+            if folder.exists():
+                shutil.rmtree(folder)
+        instance.portal_settings.unlink(missing_ok=True)
+        instance.record.unlink()
     print(
         f"The cluster '{instance.settings.name}' is gone, and with it the users: {' '.join(removed) or 'none'}"
     )
     return 0
+
+
+def leave_machine(instance: Instance) -> list[str]:
+    """Remove what lies outside the state folder; the answer is the users removed.
+
+    Another folder's instance may have started under this name since: then users, mount point and lock are its own.
+    """
+    if owner(instance.settings.name):
+        return []
+    removed = posix_users.remove_all(instance)
+    with suppress(OSError):
+        instance.root.rmdir()
+    lock_path(instance.settings.name).unlink(missing_ok=True)
+    return removed
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -277,7 +277,7 @@ def test_a_member_s_own_shell_files_are_not_read(key: Key, slurm_cluster: SlurmC
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[SlurmCluster]:
     """An instance of a test's own, with nothing left of it afterwards."""
-    cluster = SlurmCluster(tmp_path / "state", "shortlived", "fp-s-")
+    cluster = SlurmCluster(tmp_path / "state", "shortlived", "fp-short-")
     up = control("up", "--state", str(cluster.state), "--name", cluster.name, "--prefix", cluster.prefix)
     assert up.returncode == 0, up.stdout + up.stderr
     yield cluster
@@ -328,6 +328,19 @@ def test_it_runs_beside_another_and_leaves_nothing(
     assert not [user.pw_name for user in pwd.getpwall() if user.pw_name.startswith(short_lived.prefix)]
     assert list(short_lived.state.iterdir()) == []
     assert not short_lived.root.exists()
+
+
+def test_destroying_an_old_one_leaves_the_one_that_runs_under_its_name(
+    short_lived: SlurmCluster, tmp_path: Path
+) -> None:
+    old, new = short_lived, SlurmCluster(tmp_path / "new", short_lived.name, short_lived.prefix)
+    assert control("down", "--state", str(old.state)).returncode == 0
+    assert (
+        control("up", "--state", str(new.state), "--name", new.name, "--prefix", new.prefix).returncode == 0
+    )
+    assert control("destroy", "--state", str(old.state)).returncode == 0
+    assert provide(new, "mia") == "fp-short-mia"
+    assert control("destroy", "--state", str(new.state)).returncode == 0
 
 
 def test_what_dies_is_started_again(slurm_cluster: SlurmCluster, key: Key, alice: str) -> None:
