@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, routers, serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated
@@ -25,7 +25,7 @@ from accounting import actions, ledger, reports
 from accounting.forms import PeriodForm, check_award, check_soon, check_start
 from accounting.models import Allocation, AllocationRequest, Cluster, LedgerEntry, Partition
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, Pages, StrictSerializer, check_known
+from portal.api import Conflict, Endpoints, Pages, StrictSerializer, WholeNumber, check_known
 from portal.models import Project, User
 from portal.permissions import Permission, check_permission
 
@@ -203,6 +203,7 @@ class RequestSerializer(serializers.ModelSerializer[AllocationRequest]):
         )
 
 
+@extend_schema_field(str)
 class VisibleProject(serializers.SlugRelatedField[Project]):
     """Outside of what one may see, a project does not exist."""
 
@@ -217,7 +218,7 @@ class NewRequestSerializer(StrictSerializer):
     cluster = serializers.SlugRelatedField[Cluster](
         slug_field="name", queryset=Cluster.objects.filter(accepts_jobs=True)
     )
-    gpu_seconds = serializers.IntegerField(min_value=1, max_value=MAX_GPU_SECONDS)
+    gpu_seconds = WholeNumber(min_value=1, max_value=MAX_GPU_SECONDS)
     start = serializers.DateField()
     end = serializers.DateField()
     justification = serializers.CharField(max_length=10_000)
@@ -240,7 +241,7 @@ class NoBodySerializer(StrictSerializer):
 
 
 class ApprovalSerializer(StrictSerializer):
-    gpu_seconds = serializers.IntegerField(min_value=1, max_value=MAX_GPU_SECONDS)
+    gpu_seconds = WholeNumber(min_value=1, max_value=MAX_GPU_SECONDS)
     comment = serializers.CharField(max_length=5000, required=False, allow_blank=True, default="")
 
     def validate_gpu_seconds(self, gpu_seconds: int) -> int:

@@ -144,6 +144,15 @@ def check_known(given: Iterable[str], known: Iterable[str]) -> None:
         raise exceptions.ValidationError({name: [_("This is not known here.")] for name in unknown})
 
 
+class WholeNumber(serializers.IntegerField):
+    """A JSON integer; not "1_000", not true, not 1.0, which REST framework would take."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses fields that it does not know, or that only the portal writes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -60,7 +61,8 @@ def _matching(memberships: Any, wanted: dict[str, str]) -> Any:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if api.is_api(request):
-        return api.problem(400, _("The request can't be read."))
+        too_large = isinstance(exception, RequestDataTooBig)
+        return api.problem(413 if too_large else 400, _("The request is too large, or can't be read."))
     return defaults.bad_request(request, exception)
 
 

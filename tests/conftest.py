@@ -33,6 +33,7 @@ from tests.factories import (
     ProjectFactory,
     UserFactory,
 )
+from tests.pages import browser
 
 # ── The world ────────────────────────────────────────────────────────────────
 
@@ -108,13 +109,7 @@ def bell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bel
 @pytest.fixture
 def client_for() -> Callable[[User], Client]:
     """`client_for(mei)`: a browser in which mei is logged in."""
-
-    def client_for(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return client_for
+    return browser
 
 
 # ── Places ───────────────────────────────────────────────────────────────────

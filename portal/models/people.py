@@ -133,7 +133,9 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         if user.roles & {*CENTRE_ROLES}:
             return self
         labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
-        institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
         return self.filter(
             Q(lab__in=labs) | Q(lab__institution__in=institutions) | Q(institution__in=institutions)
         )
@@ -166,11 +168,19 @@ class Membership(models.Model):
                     | Q(role__in=CENTRE_ROLES, lab=None, institution=None, funder=None)
                 ),
             ),
+            # One for each kind of place: in a unique index, SQLite takes every empty place for another one.
+            *(
+                models.UniqueConstraint(
+                    fields=["user", "role", place],
+                    condition=Q(("ended_at", None), (f"{place}__isnull", False)),
+                    name=f"membership_once_in_{place}",
+                )
+                for place in ("lab", "institution", "funder")
+            ),
             models.UniqueConstraint(
-                fields=["user", "role", "lab", "institution", "funder"],
-                condition=Q(ended_at=None),
-                nulls_distinct=False,
-                name="membership_once",
+                fields=["user", "role"],
+                condition=Q(ended_at=None, lab=None, institution=None, funder=None),
+                name="membership_once_in_centre",
             ),
         ]
 

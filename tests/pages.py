@@ -1,0 +1,33 @@
+"""What tests of pages say again and again."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from django.test import Client
+
+from portal.models import User
+
+
+def browser(user: User) -> Client:
+    """A browser in which `user` is logged in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def words(response: Any) -> str:
+    """The page's text as a person reads it: no tags, single plain spaces."""
+    body = response.content.decode()
+    body = re.sub(r"<(script|style|svg).*?</\1>", " ", body, flags=re.DOTALL)
+    text = html.unescape(re.sub(r"<[^>]+>", "", body))
+    return re.sub(r"\s+", " ", text)
+
+
+def assert_like_nowhere(client: Client, url: str) -> None:
+    """The answer is byte for byte the one for an address that does not exist."""
+    answer, nowhere = client.get(url), client.get("/no/such/page/at/all/")
+    assert answer.status_code == 404
+    assert answer.content == nowhere.content
