@@ -3,11 +3,14 @@
 Making one is idempotent: a user left by an earlier start is taken over, a user of somebody else never.
 """
 
+import fcntl
 import grp
 import json
 import pwd
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
@@ -66,7 +69,19 @@ def existing(username: str, instance: Instance) -> int | None:
 
 def create(username: str, instance: Instance) -> int:
     known = recorded(instance)
-    uid = known.get(username)
+    with one_at_a_time():
+        return add(username, known.get(username), known, instance)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Two instances that make a user at once would choose the same uid."""
+    with (MOUNTS / "users").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def add(username: str, uid: int | None, known: dict[str, int], instance: Instance) -> int:
     if uid is None or taken(uid):
         uid = next_uid(known)
     # A user without a password is "locked" and sshd refuses it; '*' is no password and not locked.
