@@ -24,6 +24,7 @@ app.conf.update(
         "visibility_timeout": 2 * 3600,  # above the longest task, or it would run twice at once
         "socket_timeout": 5,  # a silent Redis does not hold up a person's submit
         "socket_connect_timeout": 2,
+        "max_retries": 0,  # nor does an absent one: kombu would try for six seconds (workers have their own figure)
     },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # a worker waits for Redis for ever
