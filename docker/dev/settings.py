@@ -38,7 +38,7 @@ def _defaults(instance: Path) -> dict[str, str]:
         "UPLOAD_ROOT": str(instance / "uploads"),
         "STATIC_ROOT": str(places.STATE / "static"),
         "NODE_MODULES": str(places.NODE / "node_modules"),
-        "EMAIL_URL": "consolemail://",
+        "EMAIL_URL": "console:",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -68,10 +68,14 @@ def test_a_worked_case_gives_its_figures(case: dict[str, Any], tmp_path: Path) -
     assert again.startswith("0 new, ")
 
 
-def test_it_charges_an_owned_account_once_and_shows_others_as_unassigned(tmp_path: Path, project: Project) -> None:
+def test_it_charges_an_owned_account_once_and_shows_others_as_unassigned(
+    tmp_path: Path, project: Project
+) -> None:
     project.allocations.update(start="2025-01-01", end="2030-01-01")
     lines = [HEADER] + [
-        PLAIN.replace("|7|7|7|", f"|{number}|{number}|{number}|").format(account=account, day="2025-06-10T10:00:00")
+        PLAIN.replace("|7|7|7|", f"|{number}|{number}|{number}|").format(
+            account=account, day="2025-06-10T10:00:00"
+        )
         for number, account in ((7, project.account), (8, "strangers"))
     ]
     file = write(tmp_path, lines)
