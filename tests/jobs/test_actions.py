@@ -128,7 +128,7 @@ def test_another_persons_upload_is_not_taken(submit: Callable[..., Job], otto: U
 
 def test_an_upload_that_is_not_whole_is_not_taken(submit: Callable[..., Job], mei: User) -> None:
     half = Upload.objects.create(owner=mei, path="half.bin", size=9, offset=3)
-    with pytest.raises(actions.Refused, match="“half[.]bin” has not arrived whole"):
+    with pytest.raises(actions.Refused, match=r"“half\.bin” has not arrived whole"):
         submit(inputs=[half])
 
 
