@@ -24,10 +24,11 @@ class MainJob:
     log: str
 
 
-def do_main_job(crew: Crew, env: dict[str, str]) -> int:
+def do_main_job(crew: Crew, env: dict[str, str], email: str, password: str) -> int:
     """0 if the job succeeded, and ledger and scheduler agree to the second."""
     say.heading("The main job, as the lab member, through the web application")
-    status = crew.run([places.program("python"), str(MAIN_JOB), env["SITE_URL"], str(RESULTS)], env)
+    member = env | {"MEMBER_EMAIL": email, "MEMBER_PASSWORD": password}
+    status = crew.run([places.program("python"), str(MAIN_JOB), env["SITE_URL"], str(RESULTS)], member)
     if status != 0:
         raise Stop("The main job did not come through; what it said is above.")
     job = MainJob(**json.loads((RESULTS / "job.json").read_text()))
