@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 from django.conf import settings as live_settings
-from django.db import connection
 from django.utils import timezone
 
 from accounting import ledger
@@ -25,8 +23,9 @@ from jobs import dispatch, tasks
 from jobs.dispatch import GRACE, STALE
 from jobs.models import Job
 from jobs.states import State
-from tests.cluster.one_machine import CHECKOUT, SlurmCluster, until
+from tests.cluster.one_machine import SlurmCluster, until
 from tests.cluster.world import World, make_world
+from tests.running import environment, kill, python_module, running
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -37,39 +36,10 @@ def world(slurm_cluster: SlurmCluster, on_cluster: None) -> World:
     return make_world(slurm_cluster)
 
 
-@contextmanager
-def worker(world: World, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A Celery worker on this test's database, in a process group of its own."""
-    environment = os.environ | {
-        "DATABASE_URL": database_url(),
-        "CLUSTERS_FILE": str(live_settings.CLUSTERS_FILE),
-        "POSIX_PREFIX": live_settings.POSIX_PREFIX,
-        "UPLOAD_ROOT": str(live_settings.UPLOAD_ROOT),
-        "DJANGO_SETTINGS_MODULE": "portal.settings",
-    }
-    command = [sys.executable, "-m", "celery", "-A", "portal", "worker", "--concurrency=1", "--loglevel=INFO"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            kill(process)
-
-
-def database_url() -> str:
-    settings = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{settings['NAME']}"
-    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**settings)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the worker and its children: nothing is said goodbye to."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    words = ("celery", "-A", "portal", "worker", "--concurrency=1", "--loglevel=INFO")
+    return running(python_module(*words), environment(), log)
 
 
 @contextmanager
@@ -121,7 +91,7 @@ def exactly_one(world: World, job: Job) -> None:
 
 def test_killed_before_it_reaches_the_login_node(world: World, tmp_path: Path) -> None:
     job = world.submit("#!/bin/bash\nsleep 1\n")
-    with frozen(world.slurm, "sshd"), worker(world, tmp_path / "worker.log") as process:
+    with frozen(world.slurm, "sshd"), worker(tmp_path / "worker.log") as process:
         tasks.dispatch.delay(world.cluster.pk)
         until(lambda: state_of(job) == State.SUBMITTING)
         kill(process)
@@ -134,7 +104,7 @@ def test_killed_before_it_reaches_the_login_node(world: World, tmp_path: Path) -
 
 def test_killed_while_the_controller_does_not_answer(world: World, tmp_path: Path) -> None:
     job = world.submit("#!/bin/bash\nsleep 1\n")
-    with frozen(world.slurm, "slurmctld"), worker(world, tmp_path / "worker.log") as process:
+    with frozen(world.slurm, "slurmctld"), worker(tmp_path / "worker.log") as process:
         tasks.dispatch.delay(world.cluster.pk)
         until(lambda: marked(world, job, ".submitting"))
         kill(process)
@@ -146,7 +116,7 @@ def test_killed_while_the_controller_does_not_answer(world: World, tmp_path: Pat
 
 def test_killed_after_sbatch_before_the_answer_is_read(world: World, tmp_path: Path) -> None:
     job = world.submit("#!/bin/bash\nsleep 1\n")
-    with worker(world, tmp_path / "worker.log") as process:
+    with worker(tmp_path / "worker.log") as process:
         with frozen(world.slurm, "slurmctld"):
             tasks.dispatch.delay(world.cluster.pk)
             until(lambda: marked(world, job, ".submitting"))
@@ -163,7 +133,7 @@ def test_killed_after_sbatch_before_the_answer_is_read(world: World, tmp_path: P
 
 def test_the_same_ring_twice_in_parallel_sends_one_job(world: World, tmp_path: Path) -> None:
     job = world.submit("#!/bin/bash\nsleep 1\n")
-    with worker(world, tmp_path / "one.log"), worker(world, tmp_path / "two.log"):
+    with worker(tmp_path / "one.log"), worker(tmp_path / "two.log"):
         for _ in range(4):
             tasks.dispatch.delay(world.cluster.pk)
         until(lambda: state_of(job) == State.QUEUED)
