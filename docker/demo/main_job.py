@@ -147,9 +147,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the portal says of the job in the end. `charged_gpu_seconds` is the ledger's figure."""
+    """What the portal says of the job that succeeded. `charged_gpu_seconds` is the ledger's figure."""
 
-    state: str
     slurm_id: str
     charged_gpu_seconds: int
     log: str
@@ -163,16 +162,20 @@ def do_main_job(address: str, results: Path) -> Outcome:
     tell(f"Uploaded {SCRIPT} and {DATA}")
     job = member.submit(script, data)
     tell(f"Submitted for {GPUS} GPUs: {urljoin(address, job)}")
-    log = follow(member, job)
+    state, log = follow(member, job)
     page = Page(member.get(job).text)
-    slurm_id = page.facts["Slurm"]
+    if state != "succeeded" or not page.links.keys() >= {*RESULTS}:
+        raise Failed(f"The job {state}. The end of its log:\n" + "\n".join(log.splitlines()[-20:]))
     for name in RESULTS:
-        keep(results / name, download(member, page.links[name]))
-    return Outcome(page.state, slurm_id, charge(member, slurm_id), log)
+        content = download(member, page.links[name])
+        keep(results / name, content)
+        tell(f"Downloaded {name}: {len(content):,} bytes")
+    slurm_id = page.facts["Slurm"]
+    return Outcome(slurm_id, charge(member, slurm_id), log)
 
 
-def follow(member: Member, job: str) -> str:
-    """Watches the job as its page does, until there will be no more news; its log."""
+def follow(member: Member, job: str) -> tuple[str, str]:
+    """Watches the job as its page does, until there will be no more news; its state then, and its log."""
     states, lines = [""], [""]
 
     def ended() -> bool:
@@ -188,7 +191,7 @@ def follow(member: Member, job: str) -> str:
         return news.status_code == log.status_code == NO_MORE_NEWS
 
     wait_until(ended, "the job has ended and its log is read")
-    return "\n".join(lines)
+    return states[-1], "\n".join(lines)
 
 
 def download(member: Member, address: str) -> bytes:
@@ -218,7 +221,6 @@ def charge(member: Member, slurm_id: str) -> int:
 def keep(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    tell(f"Downloaded {file.name}: {len(content):,} bytes")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
