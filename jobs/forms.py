@@ -261,6 +261,7 @@ class JobFilter(forms.Form):
         "submitted": ("pk",),
         "started": ("started_at", "-pk"),
     }
+    NEWEST_FIRST = ("-pk",)
 
     q = forms.CharField(label=gettext_lazy("Search"), required=False, max_length=100)
     state = forms.MultipleChoiceField(label=gettext_lazy("State"), choices=State.choices, required=False)
@@ -303,6 +304,6 @@ class JobFilter(forms.Form):
         key = str(self.data.get("sort", ""))
         fields = self.SORTS.get(key.removeprefix("-"))
         if fields is None:
-            return ("-pk",)
+            return self.NEWEST_FIRST
         first, *rest = fields
         return (f"-{first}" if key.startswith("-") else first, *rest)

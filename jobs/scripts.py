@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
@@ -37,7 +37,8 @@ def examine(upload: Upload) -> Script:
                 "A script may have 1 MiB; this file is larger. Send your data as further files beside the script."
             )
         )
-    return examine_bytes(uploads.head(upload, MAX_BYTES))
+    script = examine_bytes(uploads.head(upload, MAX_BYTES))
+    return replace(script, notes=(*script.notes, *_of_place(upload.path)))
 
 
 def examine_bytes(content: bytes) -> Script:
@@ -70,3 +71,17 @@ def examine_bytes(content: bytes) -> Script:
         )
     head = content[: directives.READ_BYTES].decode(errors="ignore")
     return Script(directives.read(head), notes)
+
+
+def _of_place(path: str) -> tuple[str, ...]:
+    """A script in a folder finds its neighbours only if it goes there: the job starts on top."""
+    folder, slash, _name = path.rpartition("/")
+    if not slash:
+        return ()
+    return (
+        _(
+            "The script lies in the folder “%(folder)s”, but the job starts above it. If it needs files beside it, "
+            "begin it with: %(cd)s"
+        )
+        % {"folder": folder, "cd": 'cd "$(dirname "$0")"'},
+    )

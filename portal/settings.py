@@ -191,6 +191,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Jobs, GPU-hours and reports of a GPU supercomputer. Amounts are integer GPU-seconds.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "JobState": "jobs.states.State",
+        "FetchState": "jobs.models.Fetch.State",
+        "ProjectState": "portal.models.Project.State",
+        "RequestState": "accounting.models.AllocationRequest.State",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 

@@ -13,6 +13,7 @@ from portal.forms import LogInForm
 api: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("", include("accounting.api")),
+    path("", include("jobs.api")),
 ]
 pages = [
     path("people/", views.people, name="people"),

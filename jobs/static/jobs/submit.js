@@ -30,7 +30,8 @@ function hint() {
   const line = form.querySelector("[data-gpus-hint]");
   if (!chosen) return;
   const { whole, most } = chosen.dataset;
-  line.textContent = Number(most) > Number(whole) ? line.dataset.textMore.replace("{whole}", whole).replace("{most}", most) : line.dataset.textOne.replace("{most}", most);
+  const text = Number(most) > Number(whole) ? line.dataset.textMore : line.dataset.textOne;
+  line.textContent = text.replaceAll("{whole}", whole).replaceAll("{most}", most);
 }
 
 form?.addEventListener("change", hint);
