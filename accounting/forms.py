@@ -172,7 +172,7 @@ class DecisionForm(forms.Form):
     )
     gpu_hours = forms.CharField(
         label=_("GPU-hours to grant"),
-        required=False,
+        error_messages={"required": _("Type how many GPU-hours to grant.")},
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         help_text=_("Fewer than asked is a grant in part."),
     )
@@ -187,10 +187,11 @@ class DecisionForm(forms.Form):
     def __init__(self, data: Any = None, *, asked: AllocationRequest) -> None:
         self.asked = asked
         super().__init__(data, initial={"gpu_hours": typed_hours(asked.gpu_seconds_asked)})
+        self.fields["gpu_hours"].required = (data or {}).get("verdict", self.APPROVE) == self.APPROVE
 
     def clean(self) -> dict[str, Any]:
         verdict = self.cleaned_data.get("verdict")
-        if verdict == self.APPROVE:
+        if verdict == self.APPROVE and "gpu_hours" in self.cleaned_data:
             self._clean_hours()
         elif verdict == self.RETURN and not self.cleaned_data.get("comment"):
             self.add_error("comment", gettext("Say what the lab should change."))
@@ -200,7 +201,7 @@ class DecisionForm(forms.Form):
 
     def _clean_hours(self) -> None:
         try:
-            gpu_seconds = parse_gpu_hours(self.cleaned_data.get("gpu_hours", ""))
+            gpu_seconds = parse_gpu_hours(self.cleaned_data["gpu_hours"])
             check_award(self.asked, gpu_seconds)
             self.cleaned_data["gpu_seconds"] = gpu_seconds
         except ValidationError as error:

@@ -461,6 +461,11 @@ class Programme:
         }
 
     @property
+    def largest(self) -> int:
+        """What a full bar means, where rows are ranked with bars."""
+        return max((row.total.gpu_seconds for row in self.rows), default=1)
+
+    @property
     def share(self) -> Decimal | None:
         """Percent of the award."""
         return _percent(self.total.gpu_seconds, self.awarded) if self.awarded else None

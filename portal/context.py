@@ -29,6 +29,7 @@ class Place:
     label: Promise
     icon: str
     roles: frozenset[Role]
+    also: str = ""  # another page's URL name; the pages below that belong here too
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Entry:
 PLACES = (
     Place("jobs:list", _("Jobs"), "list-details", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
     Place("accounting:projects", _("Projects"), "folders", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
-    Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE),
+    Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE, also="accounting:requests"),
     Place(
         "accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})
     ),
@@ -67,7 +68,11 @@ def rail(request: HttpRequest) -> list[Entry]:
     if not request.user.is_authenticated:
         return []
     found = [(place, url) for place in _places_for(request.user.roles) if (url := _url(place.url_name))]
-    here = max((url for _place, url in found if _covers(url, request.path)), key=len, default="")
+    here = max(
+        (url for place, url in found if _covers(url, request.path) or _covers(_url(place.also), request.path)),
+        key=len,
+        default="",
+    )
     return [Entry(url, place.label, place.icon, active=url == here) for place, url in found]
 
 
@@ -89,11 +94,11 @@ def _places_for(roles: frozenset[str]) -> Iterator[Place]:
 
 def _url(name: str) -> str:
     try:
-        return reverse(name)
+        return reverse(name) if name else ""
     except NoReverseMatch:
         return ""
 
 
 def _covers(url: str, path: str) -> bool:
     """Every path begins with "/", so Home is only itself."""
-    return path == url or (url != "/" and path.startswith(url))
+    return path == url or (url not in ("", "/") and path.startswith(url))

@@ -15,3 +15,4 @@ os.environ.setdefault("EMAIL_URL", "dummymail:")
 os.environ.setdefault("CLUSTERS_FILE", str(STATE / "test" / "clusters.toml"))
 os.environ.setdefault("UPLOAD_ROOT", str(STATE / "test" / "uploads"))
 os.environ.setdefault("STATIC_ROOT", str(STATE / "test" / "static"))
+Path(os.environ["STATIC_ROOT"]).mkdir(parents=True, exist_ok=True)  # or whitenoise warns in every test

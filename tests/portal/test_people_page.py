@@ -52,12 +52,13 @@ def test_who_left_is_not_shown(ivo: User, optics: Lab) -> None:
 def test_a_role_is_held_once_in_a_place(
     place: str, optics: Lab, northlake: Institution, fund: Funder, mei: User
 ) -> None:
-    where: dict[str, Any] = {
+    places: dict[str, dict[str, Any]] = {
         "lab": {"role": Role.PI, "lab": optics},
         "institution": {"role": Role.INSTITUTION_ADMIN, "institution": northlake},
         "funder": {"role": Role.FUNDER, "funder": fund},
         "nowhere": {"role": Role.STAFF},
-    }[place]
+    }
+    where = places[place]
     MembershipFactory.create(user=mei, **where)
     with pytest.raises(IntegrityError), transaction.atomic():
         MembershipFactory.create(user=mei, **where)
