@@ -51,7 +51,6 @@ def _checks() -> list[Check]:
         Check("import arrows", [tool("lint-imports")]),
         Check("settings", manage.command("check", "--fail-level", "WARNING")),
         Check("migrations", manage.command("makemigrations", "--check", "--dry-run")),
-        Check("format of templates", [tool("djlint"), "--check", "templates"]),
         Check("lint of templates", [tool("djlint"), "--lint", "templates"]),
         Check("shell scripts", [tool("shellcheck"), *scripts]),
     ]
