@@ -9,6 +9,7 @@ wrote. In the end RESULTS-FOLDER/job.json says what the portal said of it.
 import html
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -216,6 +217,13 @@ def charge(member: Member, slurm_id: str) -> int:
         for entry in member.get(f"/api/v1/allocations/{allocation['id']}/ledger/").json()["results"]
     ]
     return -sum(int(entry["gpu_seconds"]) for entry in entries if entry["job_id"] == slurm_id)
+
+
+def words_of(page: str) -> str:
+    """What a person would read of a page."""
+    visible = re.sub(r"<(script|style|head)\b.*?</\1>", "", page, flags=re.DOTALL)
+    lines = html.unescape(re.sub(r"<[^>]*>", "\n", visible)).splitlines()
+    return "\n".join(f"    {line.strip()}" for line in lines if line.strip())[:2000]
 
 
 def keep(file: Path, content: bytes) -> None:
