@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.utils import timezone
 
 from jobs import dispatch as dispatching
 from jobs import files, provisioning, sync
 from jobs.models import ClusterAccount
 from jobs.sweep import overdue
+
+NEW = timedelta(seconds=30)
 
 
 @shared_task
@@ -27,9 +32,12 @@ def cancel(cluster_id: int) -> None:
 
 @shared_task
 def provision(account_id: int) -> None:
-    """A POSIX user takes the centre a moment: until it is there, ring again soon, instead of at the next sweep."""
+    """A POSIX user takes the centre a moment. While it is new, look again soon; later, the sweep does."""
+    account = ClusterAccount.objects.get(pk=account_id)
     if provisioning.provision(account_id):
-        dispatch.delay(ClusterAccount.objects.get(pk=account_id).cluster_id)
+        dispatch.delay(account.cluster_id)
+    elif timezone.now() - account.created_at < NEW:
+        provision.apply_async((account_id,), countdown=1)
 
 
 @shared_task

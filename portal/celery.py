@@ -34,7 +34,7 @@ app.conf.update(
     beat_schedule={
         "sync clusters": {"task": "jobs.tasks.sync_clusters", "schedule": 2.0, "options": {"expires": 2}},
         "sweep": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
-        "collect records": {"task": "jobs.tasks.collect_records", "schedule": 900.0},
+        "collect records": {"task": "jobs.tasks.collect_records", "schedule": 300.0},
         "clear old uploads": {"task": "jobs.tasks.clear_old_uploads", "schedule": 3600.0},
     },
 )
