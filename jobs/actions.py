@@ -169,8 +169,7 @@ def want_log(*, by: User, job: Job, stream: str) -> LogTail:
     now = timezone.now()
     LogTail.objects.filter(pk=tail.pk).update(wanted_until=now + LOG_INTEREST)
     due = tail.read_at is None or now - tail.read_at >= LOG_PERIOD
-    complete = job.ended_at is not None and tail.read_at is not None and tail.read_at > job.ended_at
-    if job.scheduler_id and due and not complete:
+    if job.scheduler_id and due and not tail.is_whole:
         ring(tasks.read_logs, job.pk)
     return tail
 

@@ -120,8 +120,12 @@ def _username(job: Job) -> str:
 
 def _read_on(door: Door, job: Job, tail: LogTail) -> None:
     beginning = tail.offset or -1  # the first look begins near the log's end
+    now = timezone.now()
     piece = door.tail(_username(job), job.token, LOGS[tail.stream], beginning)
     data = whole_characters(piece.data)
+    at_end = piece.offset + len(piece.data) >= (piece.size or 0)
     LogTail.objects.filter(pk=tail.pk, offset=tail.offset).update(
-        text=(tail.text + clean(data))[-KEPT:], offset=piece.offset + len(data), read_at=timezone.now()
+        text=(tail.text + clean(data))[-KEPT:],
+        offset=piece.offset + len(data),
+        read_at=now if at_end else None,
     )

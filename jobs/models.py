@@ -199,7 +199,7 @@ class LogTail(models.Model):
     stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr")])
     text = models.TextField(blank=True)  # cleaned: no escape codes, no control or bidi characters
     offset = models.BigIntegerField(default=0)  # bytes of the file read so far
-    read_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)  # up to its end as it was then
     wanted_until = models.DateTimeField(null=True, blank=True)  # somebody looks at it
 
     class Meta:
@@ -207,6 +207,16 @@ class LogTail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job} {self.stream}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was read after the portal knew of the job's end: nothing can be added any more.
+
+        Both moments are the portal's own. The scheduler's End is cut to the second and of another clock: a log read
+        within that second would miss its last lines for ever.
+        """
+        known = self.job.outputs_listed_at
+        return known is not None and self.read_at is not None and self.read_at > known
 
 
 class Fetch(models.Model):

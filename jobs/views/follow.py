@@ -120,17 +120,13 @@ def log(request: PersonRequest, pk: int, stream: str) -> HttpResponseBase:
     if stream not in STREAMS:
         raise Http404
     tail = actions.want_log(by=request.user, job=job, stream=stream)
-    whole = is_settled(job) and (not job.scheduler_id or _read_to_the_end(job, tail.read_at))
+    whole = is_settled(job) and (not job.scheduler_id or tail.is_whole)
     response = HttpResponse(escape(tail.text), status=STOP_POLLING if whole else 200)
     response["ETag"] = f'"{tail.pk}-{tail.offset}"'
     response["Cache-Control"] = "private, no-cache"
     if whole:
         return response
     return get_conditional_response(request, etag=response["ETag"], response=response) or response
-
-
-def _read_to_the_end(job: Job, read_at: Any) -> bool:
-    return bool(read_at and job.ended_at and read_at > job.ended_at)
 
 
 # ── Ending it ───────────────────────────────────────────────────────────────
