@@ -101,14 +101,10 @@ def _guarded(response: FileResponse) -> FileResponse:
 
 
 def _in_sight(request: PersonRequest, pk: int, file_pk: int) -> JobFile:
-    found = get_object_or_404(
-        JobFile.objects.select_related("job__project__lab").filter(
-            job__in=Job.objects.visible_to(request.user), kind=JobFile.Kind.OUTPUT
-        ),
-        pk=file_pk,
-        job=pk,
-    )
-    _check_readable(request, found.job)
+    job = get_object_or_404(Job.objects.visible_to(request.user).select_related("project__lab"), pk=pk)
+    outputs = job.files.filter(kind=JobFile.Kind.OUTPUT).select_related("job__project__lab")
+    found = get_object_or_404(outputs, pk=file_pk)
+    _check_readable(request, job)
     return found
 
 
