@@ -14,6 +14,7 @@ import binascii
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +158,16 @@ class Login:
         self._session = self._log_in()
         return self._session
 
+    @contextmanager
+    def talking(self, seconds: float) -> Iterator[Session]:
+        """A session for one call; one that failed is not used again, for it may be half dead."""
+        session = self.session(seconds)
+        try:
+            yield session
+        except SshError:
+            self.close()
+            raise
+
     def _log_in(self) -> Session:
         try:
             ca_key = load_ca_key(self.site.ca_key_file)
@@ -173,7 +184,8 @@ class Login:
         """All calls in one exchange; their answers, and the cluster's time after the last. `seconds`: for all."""
         request = {"v": 1, "budget": seconds, "calls": [asdict(call) for call in calls]}
         deadline = seconds + MARGIN
-        done = self.session(deadline).run("run", json.dumps(request).encode(), deadline=deadline)
+        with self.talking(deadline) as session:
+            done = session.run("run", json.dumps(request).encode(), deadline=deadline)
         document = _document(done.stdout, done.exit)
         try:
             answers = [_answer(result) for result in document["results"]]
@@ -410,7 +422,8 @@ class Door:
             try:
                 for now, chunk in _get(login, token, path, offset):
                     size, offset = now, offset + len(chunk)
-                    yield chunk
+                    if chunk:
+                        yield chunk
             except Interrupted:
                 if tries + 1 >= TRIES:
                     raise
@@ -471,7 +484,8 @@ class Door:
 
 def _put(login: Login, header: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
     deadline = SLOW + MARGIN
-    done = login.session(deadline).run("put", _framed(header, source), deadline=deadline)
+    with login.talking(deadline) as session:
+        done = session.run("put", _framed(header, source), deadline=deadline)
     try:
         return _document(done.stdout, done.exit)
     except AnswerError as error:
@@ -492,15 +506,16 @@ def _get(login: Login, token: str, path: str, offset: int) -> Iterator[tuple[int
     """(size of the file, bytes) for one piece; at least one pair."""
     deadline = SLOW + MARGIN
     request = json.dumps({"token": token, "path": path, "offset": offset, "length": PIECE}).encode() + b"\n"
-    chunks = login.session(deadline).stream("get", request, deadline=deadline)
-    head = b""
-    while b"\n" not in head and (chunk := next(chunks, b"")):
-        head += chunk
-    line, _, body = head.partition(b"\n")
-    size = _number(_document(line, 0), "size")
-    yield size, body
-    for chunk in chunks:
-        yield size, chunk
+    with login.talking(deadline) as session:
+        chunks = session.stream("get", request, deadline=deadline)
+        head = b""
+        while b"\n" not in head and (chunk := next(chunks, b"")):
+            head += chunk
+        line, _, body = head.partition(b"\n")
+        size = _number(_document(line, 0), "size")
+        yield size, body
+        for chunk in chunks:
+            yield size, chunk
 
 
 def _file_entry(file: Mapping[str, Any]) -> FileEntry:

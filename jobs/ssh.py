@@ -40,6 +40,8 @@ KEX = (
 CIPHERS = ("aes128-ctr", "aes256-ctr", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
+LOST = (paramiko.SSHException, EOFError, OSError)  # how paramiko says that the other side is gone
+
 
 class SshError(ClusterError):
     """A call or a login that failed."""
@@ -140,13 +142,13 @@ class Session:
         ends = min(time.monotonic() + deadline, self._ends)
         try:
             channel = self._transport.open_session(timeout=max(0.1, min(CONNECT_SECONDS, _left(ends))))
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except LOST as error:
             raise Unreachable(f"{self._node} opened no channel: {_said(error)}") from None
         exchange = _Exchange(channel, f"'{command}' on {self._node}", ends)
         try:
             exchange.begin(command, stdin)
             yield exchange
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except LOST as error:
             raise Interrupted(f"{exchange} was cut off: {_said(error)}") from None
         finally:
             exchange.close()
@@ -184,7 +186,7 @@ class _Exchange:
             pass  # the command ended without reading all: what it says tells why
         except BaseException as error:  # the caller's own iterable failed
             self._trouble.append(error)
-            self._channel.close()
+            self._hang_up()
 
     def _drain_errors(self) -> None:
         with contextlib.suppress(OSError):
@@ -213,8 +215,12 @@ class _Exchange:
         self._threads[-1].join(_left(self._ends))
         return bytes(self._errors)
 
+    def _hang_up(self) -> None:
+        with contextlib.suppress(*LOST):  # closing says so to the other side, which may be gone
+            self._channel.close()
+
     def close(self) -> None:
-        self._channel.close()
+        self._hang_up()
         for thread in self._threads:
             thread.join(1.0)
 
@@ -254,7 +260,7 @@ def _greet(transport: paramiko.Transport, node: LoginNode, timeout: float) -> No
         if "host key" in str(error):
             raise HostKeyMismatch(f"{node} has no host key of the pinned kind ({kind}).") from None
         raise Unreachable(f"{node} speaks none of the allowed algorithms: {_said(error)}") from None
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except LOST as error:
         raise Unreachable(f"{node} did not greet: {_said(error)}") from None
     if (key.get_name(), key.get_base64()) != (kind, pinned):
         raise HostKeyMismatch(f"The host key of {node} is not the pinned one. Nothing was sent to it.")
@@ -275,7 +281,7 @@ def _log_in(transport: paramiko.Transport, node: LoginNode, credential: Credenti
         if not transport.is_active() or "timeout" in str(error).lower():
             raise Unreachable(f"{node} ended the connection during the login.") from None
         raise Refused(f"{node} did not accept the certificate of {credential.username}.") from None
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except LOST as error:
         raise Unreachable(f"{node} ended the connection during the login: {_said(error)}") from None
 
 

@@ -121,7 +121,6 @@ SBATCH_OPTIONS = {
     "--time": COUNT,
     "--signal": re.compile(r"B:USR1@[1-9][0-9]{0,4}"),
     "--requeue": FLAG,
-    "--no-requeue": FLAG,
 }
 SQUEUE_OPTIONS = {
     "--format": SQUEUE_FORMAT,
@@ -141,7 +140,6 @@ SACCT_OPTIONS = {
     "--noconvert": FLAG,
     "--noheader": FLAG,
     "--parsable": FLAG,
-    "--helpformat": FLAG,
 }
 SINFO_OPTIONS = {
     "--Format": re.compile(r"[A-Za-z]+:[0-9]{1,3}(,[A-Za-z]+:[0-9]{1,3})*"),

@@ -195,10 +195,10 @@ class Wire:
         self.cut()
 
     def cut(self) -> None:
-        for sock in self._socks:
+        socks, self._socks = self._socks, []  # those that come meanwhile live on
+        for sock in socks:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._socks.clear()
 
     def _accept(self) -> None:
         with suppress(OSError):
