@@ -26,6 +26,7 @@ from django.utils import timezone
 from accounting import actions
 from accounting.models import AllocationRequest, ChargeFactor, Cluster, Partition
 from accounting.units import SECONDS_PER_HOUR
+from jobs.models import ClusterAccount
 from portal.models import Funder, Institution, Lab, Membership, Project, Role, User
 
 PASSWORD = "light-the-night"  # noqa: S105
@@ -112,6 +113,10 @@ def seed(today: date) -> None:
     projects = [settle(place, funder) for place in PLACES]
     person("Ada Moreau", "northlake.example", Role.INSTITUTION_ADMIN, institution=projects[0].lab.institution)
     begin = _months_ago(today, MONTHS)
+    for user in User.objects.filter(memberships__lab__isnull=False):
+        ClusterAccount.objects.create(
+            user=user, cluster=retired, username=username(user.name), state=ClusterAccount.State.DISABLED
+        )
     for place, project in zip(PLACES, projects, strict=True):
         pi = User.objects.get(name=place.pi)
         days = (today - begin).days
@@ -232,9 +237,13 @@ def history(projects: list[Project], begin: date, today: date) -> Iterator[str]:
             start = datetime.combine(day, time(0, dice.randrange(60), dice.randrange(60)))
             end = start + timedelta(seconds=int(hours * SECONDS_PER_HOUR))
             state = dice.choices(("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED by 1001"), (85, 8, 4, 3))[0]
-            user = dice.choice((place.pi, *place.members)).partition(" ")[0].lower()
+            user = username(dice.choice((place.pi, *place.members)))
             when = f"{start.isoformat()}|{start.isoformat()}|{end.isoformat()}"
             yield f"{RETIRED}|{number}|{number}|{number}|{project.account}|{user}|v100|{when}|{state}|gres/gpu={gpus}"
+
+
+def username(name: str) -> str:
+    return name.partition(" ")[0].lower()
 
 
 def _months_ago(day: date, months: int) -> date:
