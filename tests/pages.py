@@ -6,7 +6,9 @@ import html
 import re
 from typing import Any
 
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from portal.models import User
 
@@ -24,6 +26,14 @@ def words(response: Any) -> str:
     body = re.sub(r"<(script|style|svg).*?</\1>", " ", body, flags=re.DOTALL)
     text = html.unescape(re.sub(r"<[^>]+>", "", body))
     return re.sub(r"\s+", " ", text)
+
+
+def queries_of(client: Client, url: str) -> int:
+    """How many queries a page takes, once the person is known."""
+    client.get(url)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200
+    return len(queries)
 
 
 def assert_like_nowhere(client: Client, url: str) -> None:
