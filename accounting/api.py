@@ -25,7 +25,7 @@ from accounting import actions, ledger, reports
 from accounting.forms import PeriodForm, check_award, check_soon, check_start
 from accounting.models import Allocation, AllocationRequest, Cluster, LedgerEntry, Partition
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, Pages, StrictSerializer, WholeNumber, check_known
+from portal.api import Conflict, Endpoints, Pages, Slug, StrictSerializer, WholeNumber, check_known
 from portal.models import Project, User
 from portal.permissions import Permission, check_permission
 
@@ -204,7 +204,7 @@ class RequestSerializer(serializers.ModelSerializer[AllocationRequest]):
 
 
 @extend_schema_field(str)
-class VisibleProject(serializers.SlugRelatedField[Project]):
+class VisibleProject(Slug[Project]):
     """Outside of what one may see, a project does not exist."""
 
     def get_queryset(self) -> QuerySet[Project]:
@@ -215,9 +215,7 @@ class NewRequestSerializer(StrictSerializer):
     """A wish for GPU-hours. It goes to the centre at once, unless `submit` is false."""
 
     project = VisibleProject(slug_field="slug")
-    cluster = serializers.SlugRelatedField[Cluster](
-        slug_field="name", queryset=Cluster.objects.filter(accepts_jobs=True)
-    )
+    cluster = Slug[Cluster](slug_field="name", queryset=Cluster.objects.filter(accepts_jobs=True))
     gpu_seconds = WholeNumber(min_value=1, max_value=MAX_GPU_SECONDS)
     start = serializers.DateField()
     end = serializers.DateField()

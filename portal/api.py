@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.views import set_rollback
 
 PROBLEM = "application/problem+json"
+SLUG = re.compile(r"[-a-zA-Z0-9_.]{1,100}\Z", re.ASCII)
 M = TypeVar("M", bound=Model)
 
 
@@ -149,6 +151,15 @@ class WholeNumber(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Slug(serializers.SlugRelatedField[M]):
+    """Another row by its slug or name. What can't be one is never asked of the database."""
+
+    def to_internal_value(self, data: Any) -> M:
+        if not isinstance(data, str) or not SLUG.match(data):
             self.fail("invalid")
         return super().to_internal_value(data)
 

@@ -26,7 +26,7 @@ class LogInForm(AuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        account = str(self.cleaned_data.get("username", "")).lower()
+        account = str(self.cleaned_data.get("username", "")).lower()[:254]
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
         if log_in.too_many(address, account):
             raise ValidationError(self.error_messages["too_many"], code="too_many")

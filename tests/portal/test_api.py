@@ -98,7 +98,8 @@ WRONG: dict[str, list[Any]] = {
     "gpu_seconds": [-1, 0, 10**30, True, "1_000", "１２", "abc", None, [], {}, 1.5],
     "justification": ["a\0b", "\ud800", "", "x" * 10_001],
     "start": ["2026-02-30", "9999-01-01", "today", 7, "../../etc/passwd"],
-    "project": ["none", 7, [], {"a": 1}, "a\0b"],
+    "project": ["none", 7, [], {"a": 1}, "a\0b", "\ud800"],
+    "cluster": ["none", 7, [], {"a": 1}, "a\0b", "\ud800"],
 }
 
 
