@@ -26,7 +26,16 @@ from rest_framework.views import APIView
 
 from accounting.models import Cluster, Partition
 from jobs import actions, cost, reasons, tus
-from jobs.forms import MAX_FILES, MOST_GPUS, MOST_HOURS, JobFilter, ShapeForm, SubmitForm, partitions_open
+from jobs.forms import (
+    MAX_FILES,
+    MOST_GPUS,
+    MOST_HOURS,
+    JobFilter,
+    ShapeForm,
+    SubmitForm,
+    mine,
+    partitions_open,
+)
 from jobs.models import Fetch, Job, JobFile, LogTail
 from jobs.views.files import as_attachment, fetched, is_here
 from jobs.views.follow import STREAMS
@@ -183,9 +192,13 @@ class NewJobSerializer(ShapeSerializer):
     inputs = serializers.ListField(child=serializers.UUIDField(), max_length=MAX_FILES, default=list)
 
     def form_data(self, user: User) -> dict[str, Any]:
-        given = self.validated_data
+        given, shape = self.validated_data, super().form_data(user)
         script = str(given["script"])
-        return super().form_data(user) | {
+        if not any(upload.is_complete for upload in mine(user, [given["script"]])):
+            raise exceptions.ValidationError(
+                {"script": [_("This upload has not arrived whole, or is gone.")]}
+            )
+        return shape | {
             "name": given["name"],
             "script": script,
             "uploads": [script, *map(str, given["inputs"])],
@@ -210,9 +223,10 @@ def checked(form: ShapeForm | SubmitForm | JobFilter) -> Mapping[str, Any]:
     if form.is_valid():
         return form.cleaned_data
     errors: dict[str, list[str]] = {}
-    for name, sentences in form.errors.items():
-        field = AT.get("" if name == "__all__" else name, name)
-        errors.setdefault(field, []).extend(str(sentence) for sentence in sentences)
+    for name, found in form.errors.as_data().items():
+        for error in found:
+            field = "script" if error.code == "script" else AT.get("" if name == "__all__" else name, name)
+            errors.setdefault(field, []).extend(error.messages)
     raise exceptions.ValidationError(errors)
 
 

@@ -212,7 +212,7 @@ class SubmitForm(ShapeForm):
         try:
             cleaned["examined"] = scripts.examine(script)
         except scripts.BadScript as error:
-            self.add_error("uploads", f"{script.path}: {error.sentence}")
+            self.add_error("uploads", ValidationError(f"{script.path}: {error.sentence}", code="script"))
         cleaned["script"] = script
         cleaned["inputs"] = [upload for upload in uploads if upload.pk != script.pk]
         return cleaned
