@@ -42,7 +42,15 @@ class SlurmCluster:
         return done.stdout.strip()
 
     def held(self, account: str) -> int:
-        """Σ GPUs × (End − Start) over all ended records of an account: what sacct says, read in the plainest way."""
+        """GPU-seconds of an account."""
+        return self._held(f"--accounts={account}")
+
+    def held_by(self, job_id: str) -> int:
+        """GPU-seconds of one job."""
+        return self._held(f"--jobs={job_id}")
+
+    def _held(self, which: str) -> int:
+        """Σ GPUs × (End − Start) over all ended records: what sacct says, read in the plainest way."""
         fields = "Start,End,AllocTRES"
         said = self.said(
             *(
@@ -58,7 +66,7 @@ class SlurmCluster:
                 "--noheader",
                 "--parsable2",
                 "--starttime=now-1day",
-                f"--accounts={account}",
+                which,
                 f"--format={fields}",
             ),
         )

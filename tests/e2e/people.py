@@ -1,0 +1,107 @@
+"""A person in front of a browser: what they do on every page, and what goes wrong behind their back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, WebError, expect
+
+from tests.e2e.site import Site
+
+SIZE = {"width": 1366, "height": 768}  # a laptop
+A_PAGE_SAYS_NO = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+CSRF_TOKEN = re.compile(r"[A-Za-z0-9]{64}")
+
+
+@dataclass
+class Person:
+    name: str
+    site: Site
+    page: Page
+    troubles: list[str] = field(default_factory=list)
+    pages_refused: list[str] = field(default_factory=list)  # addresses of whole pages that answered 4xx
+
+    @classmethod
+    def with_browser(cls, browser: Browser, site: Site, name: str, **context: Any) -> Person:
+        """A browser of their own: nobody's cookies but theirs."""
+        fresh = browser.new_context(
+            **{"base_url": site.address, "locale": "en-GB", "viewport": SIZE, **context}
+        )
+        person = cls(name, site, fresh.new_page())
+        fresh.on("console", person._hear)
+        fresh.on("response", person._see)
+        fresh.on("weberror", person._stumble)
+        return person
+
+    def logs_in(self) -> None:
+        self.opens("/accounts/login/")
+        self.page.get_by_label("E-mail").fill(self.site.emails[self.name])
+        self.page.get_by_label("Password").fill(self.site.password)
+        self.page.get_by_role("button", name="Log in").click()
+        expect(self.page.get_by_role("heading", name="Home")).to_be_visible()
+
+    def opens(self, path: str) -> int:
+        """Go to an address; the status of its answer."""
+        answer = self.page.goto(path)
+        assert answer is not None
+        return answer.status
+
+    def follows(self, name: str) -> None:
+        """Click the link of this name."""
+        self.page.get_by_role("link", name=name).first.click()
+
+    def presses(self, name: str) -> None:
+        self.page.get_by_role("button", name=name).click()
+
+    def reads(self, words: str | re.Pattern[str]) -> None:
+        """The words stand on the page, or come soon."""
+        expect(self.page.get_by_text(words).first).to_be_visible()
+
+    def finds(self, path: str) -> tuple[int, str]:
+        """What an address answers, without looking at the page: status and text. The CSRF token is left out."""
+        answer = self.page.request.get(path, max_redirects=0)
+        return answer.status, CSRF_TOKEN.sub("", answer.text())
+
+    def walks_everywhere(self) -> dict[str, str]:
+        """All pages that links lead to from Home: the HTML of each, by its path."""
+        seen: dict[str, str] = {}
+        ahead = ["/"]
+        while ahead:
+            path = ahead.pop()
+            if path in seen or not self._is_page(path):
+                continue
+            assert self.opens(path) == 200, path
+            seen[path] = self.page.content()
+            links = self.page.locator("a[href^='/'], a[href^='?']").evaluate_all(
+                "all => all.map(a => a.href)"
+            )
+            ahead += [link.removeprefix(self.site.address).partition("#")[0] for link in links]
+        return seen
+
+    def others(self) -> list[str]:
+        return [name for name in self.site.emails if name != self.name]
+
+    @staticmethod
+    def _is_page(path: str) -> bool:
+        return not path.partition("?")[0].endswith(".csv")
+
+    def _stumble(self, error: WebError) -> None:
+        self.troubles.append(f"{error.page.url if error.page else ''}: {error.error}")
+
+    def _see(self, answer: Response) -> None:
+        if answer.status < 400:
+            return
+        if answer.status < 500 and answer.request.is_navigation_request():
+            self.pages_refused.append(answer.url)
+        else:
+            self.troubles.append(f"{answer.status} for {answer.request.method} {answer.url}")
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        """The browser complains itself about a page that was refused; the test has asked for that one."""
+        if message.type != "error":
+            return
+        asked_for = message.location.get("url") in self.pages_refused
+        if not (asked_for and A_PAGE_SAYS_NO.match(message.text)):
+            self.troubles.append(f"{message.location.get('url')}: {message.text}")
