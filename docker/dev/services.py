@@ -148,8 +148,8 @@ def crew() -> Iterator[Crew]:
 
 
 def end_on_signals() -> None:
-    """SIGTERM and a closed terminal are like Ctrl-C: what we started is stopped."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    """SIGTERM and a closed terminal are like Ctrl-C: what we started is stopped. (A shell's `&` lets us ignore Ctrl-C.)"""
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
 
 
