@@ -149,15 +149,11 @@ class Share:
     percent: Decimal
 
 
-def shares(project: Project, period: tuple[date, date] | None = None) -> list[Share]:
-    """Device-seconds by person, the largest first; in `period` (first and last day), or of all time."""
-    days = UsageDay.objects.filter(project=project)
-    if period:
-        days = days.filter(day__range=period)
+def shares(project: Project) -> list[Share]:
+    """Device-seconds by person, of all time, the largest first."""
     rows = list(
-        days.values(
-            "person__name", "person", posix=Case(When(person=None, then=F("user")), default=Value(""))
-        )
+        UsageDay.objects.filter(project=project)
+        .values("person__name", "person", posix=Case(When(person=None, then=F("user")), default=Value("")))
         .order_by()
         .annotate(sum=Sum("gpu_seconds"))
         .order_by("-sum")

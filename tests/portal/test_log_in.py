@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 
 from portal.models import FailedLogIn, User, log_in
 from tests.factories import PASSWORD
-from tests.pages import words
+from tests.pages import browser, words
 
 URL = "/accounts/login/"
 WRONG = "not the password"
@@ -82,3 +83,22 @@ def test_the_language_can_be_chosen_before_logging_in(client: Client, db: None) 
 def test_it_does_not_lead_to_other_sites(client: Client, mei: User) -> None:
     answer = client.post(URL + "?next=https://evil.example/", {"username": mei.email, "password": PASSWORD})
     assert answer["Location"] == "/"
+
+
+def test_a_forgotten_password_can_be_reset_without_telling_who_exists(
+    client: Client, mei: User, mailoutbox: list[EmailMessage]
+) -> None:
+    url = "/accounts/password_reset/"
+    assert client.get(url).status_code == 200
+    answers = {client.post(url, {"email": email})["Location"] for email in (mei.email, "nobody@example.org")}
+    assert answers == {"/accounts/password_reset/done/"}
+    assert client.get(answers.pop()).status_code == 200
+    [mail] = mailoutbox
+    assert mail.to == [mei.email]
+
+
+def test_who_is_logged_in_changes_the_password_and_logs_out(mei: User) -> None:
+    client = browser(mei)
+    assert client.get("/accounts/password_change/").status_code == 200
+    client.post("/accounts/logout/")
+    assert client.get("/projects/").status_code == 302
