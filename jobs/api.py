@@ -26,6 +26,7 @@ from rest_framework.views import APIView
 
 from accounting.models import Cluster, Partition
 from jobs import actions, cost, reasons, tus
+from jobs.files import LOGS
 from jobs.forms import (
     MAX_FILES,
     MOST_GPUS,
@@ -37,12 +38,12 @@ from jobs.forms import (
     partitions_open,
 )
 from jobs.models import Fetch, Job, JobFile, LogTail
-from jobs.views.files import as_attachment, fetched, is_here
-from jobs.views.follow import STREAMS
+from jobs.serving import as_attachment, is_here, wanted
 from portal.api import Conflict, Endpoints, Pages, StrictSerializer
 from portal.models import Project, User
 from portal.permissions import REFUSALS, Permission, check_permission
 
+STREAMS = tuple(LOGS)
 NUMBER = r"[0-9]{1,18}"
 FAILURE_TOLD_FOR = timedelta(seconds=30)  # after that, asking again tries again
 AT = {
@@ -333,7 +334,7 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
         outputs = self._readable().files.filter(kind=JobFile.Kind.OUTPUT)
         file = get_object_or_404(outputs.select_related("job__project__lab"), pk=int(file_id))
         _tell_failure(file)
-        fetch = fetched(actions.want_file(by=person(request), file=file))
+        fetch = wanted(file, by=person(request))
         if is_here(fetch):
             return as_attachment(fetch)
         return Response(FetchSerializer(fetch).data, status=202)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -39,10 +39,7 @@ class ClusterRow:
 def clusters(request: PersonRequest) -> HttpResponse:
     check_permission(request.user, Permission.SEE_CLUSTERS)
     now = timezone.now()
-    stuck = Job.objects.filter(
-        Q(attempts__gte=MAX_ATTEMPTS) | Q(created_at__lt=now - TOO_LONG),
-        state__in=(State.NEW, State.SUBMITTING),
-    )
+    stuck = stuck_jobs(now)
     accounts = ClusterAccount.objects.select_related("user", "cluster").order_by("state", "username")
     context = {
         "rows": cluster_rows(),
@@ -53,6 +50,14 @@ def clusters(request: PersonRequest) -> HttpResponse:
         "quarantined": QuarantinedRecord.objects.select_related("cluster")[:MOST],
     }
     return render(request, "jobs/clusters.html", context)
+
+
+def stuck_jobs(now: datetime) -> QuerySet[Job]:
+    """Jobs that could not be sent for so long, or so often, that somebody should look."""
+    return Job.objects.filter(
+        Q(attempts__gte=MAX_ATTEMPTS) | Q(created_at__lt=now - TOO_LONG),
+        state__in=(State.NEW, State.SUBMITTING),
+    )
 
 
 def cluster_rows() -> list[ClusterRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -11,18 +12,19 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
+from django.utils.formats import date_format
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs import actions, cost, life, reasons
+from jobs.files import LOGS
 from jobs.models import ClusterHealth, Job, JobFile
 from jobs.states import State
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
-from portal.words import exact
 
-STREAMS = ("stdout", "stderr")
+STREAMS = tuple(LOGS)
 STOP_POLLING = 286  # htmx: nothing will change any more
 SHOWN_FILES = 500
 PREVIEWED = (".png", ".jpg", ".jpeg")
@@ -39,10 +41,13 @@ def jobs_in_sight(request: PersonRequest) -> QuerySet[Job]:
 def detail(request: PersonRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(jobs_in_sight(request), pk=pk)
     stream = request.GET.get("stream", "")
+    stream = stream if stream in STREAMS else STREAMS[0]
+    side = _side(request, job)
     context = {
         **_news(request, job),
-        **_side(request, job),
-        "stream": stream if stream in STREAMS else "stdout",
+        **side,
+        "stream": stream,
+        "log_file": next((file for file in side["outputs"] if file.path == LOGS[stream]), None),
         "streams": STREAMS,
         "may_submit": has_permission(request.user, Permission.SUBMIT_JOB, lab=job.project.lab),
     }
@@ -74,7 +79,7 @@ def is_settled(job: Job) -> bool:
 def _news(request: PersonRequest, job: Job) -> dict[str, Any]:
     health: ClusterHealth | None = getattr(job.cluster, "health", None)
     silent = health is not None and health.failures > 0 and not is_settled(job)
-    since = exact(health.answered_at) if health and health.answered_at else ""
+    since = clock(health.answered_at) if health and health.answered_at else ""
     return {
         "job": job,
         "steps": life.of_job(job),
@@ -83,6 +88,13 @@ def _news(request: PersonRequest, job: Job) -> dict[str, Any]:
         "settled": is_settled(job),
         "may_cancel": may_cancel(request, job),
     }
+
+
+def clock(moment: datetime) -> str:
+    """ "14:02", with the day where it is not today."""
+    here = timezone.localtime(moment)
+    today = here.date() == timezone.localdate()
+    return date_format(here, "TIME_FORMAT" if today else "DATETIME_FORMAT")
 
 
 def may_cancel(request: PersonRequest, job: Job) -> bool:

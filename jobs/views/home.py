@@ -11,9 +11,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounting import reports
+from accounting.periods import last_twelve
 from jobs.models import Job
 from jobs.states import State
-from portal.models import Role
+from jobs.views.clusters import stuck_jobs
+from portal.models import Role, User
 from portal.models.people import CENTRE_ROLES
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
@@ -41,6 +43,13 @@ def home(request: PersonRequest) -> HttpResponse:
         "at_centre": bool(user.roles & {*CENTRE_ROLES}),
         "may_submit": has_permission(user, Permission.SUBMIT_JOB),
         "may_request": Role.PI in user.roles,
-        "may_report": has_permission(user, Permission.SEE_PROGRAMME),
+        "programme": _programme(user) if has_permission(user, Permission.SEE_PROGRAMME) else None,
+        "stuck_count": stuck_jobs(now).count() if has_permission(user, Permission.SEE_CLUSTERS) else 0,
     }
     return render(request, "home.html", context)
+
+
+def _programme(user: User) -> reports.Programme:
+    """The last twelve months of what a funder pays for, or of everything."""
+    now = timezone.now()
+    return reports.programme(reports.scope_of(user), last_twelve(now.date()), as_of=now)

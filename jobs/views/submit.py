@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from accounting.models import Partition
+from accounting.models import Cluster, Partition
 from jobs import actions, samples, scripts, uploads
 from jobs.forms import KeptFile, ShapeForm, SubmitForm, chosen_script, mine, partitions_open, sealed_token
 from jobs.models import Job, JobFile, Upload
@@ -210,6 +210,7 @@ def check(request: PersonRequest) -> HttpResponse:
         "script": script,
         "bad_script": bad_script,
         "unknown_partition": _unknown_partition(script),
+        "silent": _silent(form.cleaned_data.get("partition")),
     }
     response = render(request, "jobs/check.html", context)
     return trigger_client_event(response, "prefill", prefill) if prefill else response
@@ -242,6 +243,12 @@ def _prefill(request: PersonRequest, script: scripts.Script) -> dict[str, str]:
         for name, value in values.items()
         if value not in (None, "") and not request.POST.get(name, "").strip()
     }
+
+
+def _silent(partition: Partition | None) -> Cluster | None:
+    """The partition's cluster, if it gives no answers now."""
+    health = getattr(partition.cluster, "health", None) if partition else None
+    return partition.cluster if partition and health and health.failures else None
 
 
 def _unknown_partition(script: scripts.Script | None) -> str:

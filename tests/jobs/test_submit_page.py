@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from accounting import ledger
 from accounting.models import Allocation, Partition
-from jobs.models import Job, JobFile, Upload
+from jobs.models import ClusterHealth, Job, JobFile, Upload
 from jobs.states import State
 from portal.models import Project, User
 from tests.conftest import Bell
@@ -383,3 +383,12 @@ def test_the_check_keeps_nothing(page: Client, mei: User, project: Project, a100
     page.post(CHECK, filled_in(project, a100, uploaded(mei)))
     assert not Job.objects.exists()
     assert ledger.balance(Allocation.objects.get()).held == 0
+
+
+def test_the_check_says_that_the_cluster_is_silent_and_what_that_means(
+    page: Client, mei: User, project: Project, a100: Partition
+) -> None:
+    ClusterHealth.objects.create(cluster=a100.cluster, failures=2)
+    data = filled_in(project, a100, uploaded(mei))
+    assert "the job is kept" in page.post(CHECK, data).content.decode()
+    assert page.post(URL, data).status_code == 302
