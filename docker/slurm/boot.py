@@ -61,6 +61,7 @@ class Boot:
     def make_users(self) -> None:
         scheduler_accounts.ensure_cluster(self.instance)
         settings = self.instance.settings
+        posix_users.remove_left_behind(self.instance)
         posix_users.provide(settings.collector, self.instance)
         admin = posix_users.provide(settings.admin, self.instance)
         os.chown(self.instance.provision_requests, admin, -1)

@@ -143,6 +143,18 @@ def remember(username: str, uid: int, instance: Instance) -> None:
         write_atomically(instance.users, json.dumps({**users, username: uid}, indent=1) + "\n", mode=0o600)
 
 
+def remove_left_behind(instance: Instance) -> None:
+    """Remove users with a home here whom this instance has not made: their checkout was deleted, or has this one's name.
+
+    Else the portal would find them, take them for made, and nobody would have admitted them. An instance that is only
+    down makes its own again when it comes up.
+    """
+    known = recorded(instance)
+    for user in [user for user in pwd.getpwall() if user.pw_uid in UIDS and user.pw_name not in known]:
+        if is_mine(user.pw_name, instance):
+            run("userdel", user.pw_name)
+
+
 def remove_all(instance: Instance) -> list[str]:
     """Remove every recorded user whose home is still this instance's; the answer is their names."""
     mine = [name for name in recorded(instance) if is_mine(name, instance)]
