@@ -21,9 +21,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounting import actions, ledger, reports
+from accounting import actions, ledger
 from accounting.forms import PeriodForm, check_award, check_soon, check_start
 from accounting.models import Allocation, AllocationRequest, Cluster, LedgerEntry, Partition
+from accounting.reports import programmes, spending
 from accounting.units import MAX_GPU_SECONDS
 from portal.api import Conflict, Endpoints, Pages, Slug, StrictSerializer, WholeNumber, check_known
 from portal.models import Project, User
@@ -161,7 +162,7 @@ class Allocations(Endpoints[Allocation]):
     def ledger(self, request: Request, pk: str) -> Response:
         """The statement: every entry, newest first, with the balance after it."""
         pages = Pages()
-        lines = pages.paginate_queryset(reports.statement_lines(self.get_object()), request, self)
+        lines = pages.paginate_queryset(spending.statement_lines(self.get_object()), request, self)
         return pages.get_paginated_response(EntrySerializer(lines, many=True).data)
 
     def _with_balance(self, allocations: Sequence[Allocation]) -> Any:
@@ -357,11 +358,11 @@ class Usage(APIView):
             raise serializers.ValidationError(
                 {name: [str(one) for one in errors] for name, errors in form.errors.items()}
             )
-        programme = reports.programme(reports.scope_of(user), form.period, as_of=now)
+        programme = programmes.programme(programmes.scope_of(user), form.period, as_of=now)
         return Response(UsageSerializer(_usage(programme)).data)
 
 
-def _usage(programme: reports.Programme) -> dict[str, Any]:
+def _usage(programme: programmes.Programme) -> dict[str, Any]:
     return {
         "first_month": str(programme.period.first),
         "last_month": str(programme.period.last),

@@ -8,7 +8,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from accounting.periods import Month
-from accounting.reports import AllocationStanding, Burn, Cell, Programme, ProgrammeRow
+from accounting.reports.balances import AllocationStanding
+from accounting.reports.programmes import Cell, Programme, ProgrammeRow
+from accounting.reports.spending import Burn
 from accounting.units import hours
 from portal.charts import Chart, Series
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from defusedcsv import csv
 
 from accounting.charts import name_of
-from accounting.reports import Programme
+from accounting.reports.programmes import Programme
 from accounting.units import hours
 
 

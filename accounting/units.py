@@ -24,3 +24,8 @@ def charged(gpu_seconds: int, factor: Decimal) -> int:
 def worst_case(gpus: int, time_limit_minutes: int, factor: Decimal) -> int:
     """What a job can cost at most: GPUs × time limit × factor, in GPU-seconds."""
     return charged(gpus * time_limit_minutes * 60, factor)
+
+
+def percent(part: int, whole: int) -> Decimal:
+    """`part` of `whole` in percent, one decimal; 0 of nothing."""
+    return (Decimal(100 * part) / whole).quantize(Decimal("0.1"), ROUND_HALF_EVEN) if whole else Decimal(0)

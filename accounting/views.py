@@ -15,10 +15,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounting import actions, charts, reports
+from accounting import actions, charts
 from accounting.forms import DecisionForm, PeriodForm, ProjectSearch, QueueFilter, RequestForm, of_request
 from accounting.models import Allocation, AllocationRequest
 from accounting.periods import presets
+from accounting.reports import balances, decisions, programmes, spending
 from accounting.sheets import csv_text, programme_lines
 from accounting.units import hours
 from portal.models import Project
@@ -57,21 +58,21 @@ def projects(request: PersonRequest) -> HttpResponse:
             | Q(lab__institution__name__icontains=word)
         )
     page = page_of(request, found.order_by(*_order(request, PROJECT_ORDER, "title")))
-    page.object_list = reports.standings(page.object_list, on=timezone.now().date())
+    page.object_list = balances.standings(page.object_list, on=timezone.now().date())
     return render(request, "accounting/projects.html", {"page": page, "form": form, "filtered": bool(words)})
 
 
 @require_safe
 def project(request: PersonRequest, slug: str) -> HttpResponse:
     project = get_object_or_404(_visible_projects(request), slug=slug)
-    [standing] = reports.standings([project], on=timezone.now().date())
-    burns = [(one, reports.burn(one)) for one in standing.active]
+    [standing] = balances.standings([project], on=timezone.now().date())
+    burns = [(one, spending.burn(one)) for one in standing.active]
     context = {
         "project": project,
         "standing": standing,
         "burns": [(one, burn, charts.burn_down(one, burn)) for one, burn in burns],
         "past": [one for one in standing.allocations if not one.is_active],
-        "shares": reports.shares(project),
+        "shares": spending.shares(project),
         "requests": AllocationRequest.objects.visible_to(request.user).filter(project=project)[:5],
         "may_request": _may_request(request, project),
         "may_submit": has_permission(request.user, Permission.SUBMIT_JOB, lab=project.lab),
@@ -85,12 +86,12 @@ def statement(request: PersonRequest, pk: int) -> HttpResponse:
         "project__lab__institution", "cluster"
     )
     allocation = get_object_or_404(allocations, pk=pk)
-    [standing] = reports.standings([allocation.project], on=timezone.now().date())
+    [standing] = balances.standings([allocation.project], on=timezone.now().date())
     context = {
         "allocation": allocation,
         "balance": next(one.balance for one in standing.allocations if one.allocation == allocation),
-        "statement": reports.statement(allocation),
-        "page": page_of(request, reports.statement_lines(allocation)),
+        "statement": spending.statement(allocation),
+        "page": page_of(request, spending.statement_lines(allocation)),
     }
     return render(request, "accounting/statement.html", context)
 
@@ -190,7 +191,7 @@ def queue(request: PersonRequest) -> HttpResponse:
     show = (filter_form.cleaned_data["show"] if filter_form.is_valid() else "") or QueueFilter.WAITING
     all_requests = _visible_requests(request)
     page = page_of(request, _shown(all_requests, show))
-    histories = reports.histories(asked.project.lab.institution_id for asked in page)
+    histories = decisions.histories(asked.project.lab.institution_id for asked in page)
     rows = [
         (asked, histories[asked.project.lab.institution_id], actions.may_decide(request.user, asked))
         for asked in page
@@ -243,10 +244,10 @@ def _request_page(request: PersonRequest, asked: AllocationRequest, form: Decisi
     context = {
         "asked": asked,
         "form": form,
-        "story": reports.story(asked),
+        "story": decisions.story(asked),
         "may_decide": actions.may_decide(request.user, asked),
         "why_not": _why_not(request, asked) if decides else "",
-        "history": reports.histories([institution])[institution] if decides else None,
+        "history": decisions.histories([institution])[institution] if decides else None,
         "may_change": has_permission(request.user, Permission.REQUEST_HOURS, lab=asked.project.lab),
     }
     return render(request, "accounting/request.html", context)
@@ -294,8 +295,8 @@ def report(request: PersonRequest) -> HttpResponse:
     check_permission(request.user, Permission.SEE_PROGRAMME)
     now = timezone.now()
     form = PeriodForm(request.GET, today=now.date())
-    scope = reports.scope_of(request.user)
-    programme = reports.programme(scope, form.period, as_of=now)
+    scope = programmes.scope_of(request.user)
+    programme = programmes.programme(scope, form.period, as_of=now)
     context = {
         "form": form,
         "scope": scope,
@@ -316,7 +317,7 @@ def report_csv(request: PersonRequest) -> HttpResponseBase:
     form = PeriodForm(request.GET, today=now.date())
     if not form.is_valid():
         return redirect(f"{reverse('accounting:report')}?{request.GET.urlencode()}")
-    programme = reports.programme(reports.scope_of(request.user), form.period, as_of=now)
+    programme = programmes.programme(programmes.scope_of(request.user), form.period, as_of=now)
     name = f"gpu-hours-{programme.period.first}-to-{programme.period.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingHttpResponse(

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from accounting import charts
 from accounting.periods import Month
-from accounting.reports import Programme, ProgrammeRow
+from accounting.reports.programmes import Programme, ProgrammeRow
 from accounting.templatetags.gpu_hours import gpu_hours_bare, hours_only
 from portal.words import THIN, figure
 

@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounting import reports
 from accounting.periods import last_twelve
+from accounting.reports import balances, decisions, programmes
 from jobs.models import Job
 from jobs.states import State
 from jobs.views.clusters import stuck_jobs
@@ -34,12 +34,12 @@ def home(request: PersonRequest) -> HttpResponse:
     ended = jobs.final().filter(mine, ended_at__gte=now - RECENT).order_by("-ended_at")
     context = {
         "sees_jobs": sees_jobs,
-        "waiting": reports.waiting_for(user),
+        "waiting": decisions.waiting_for(user),
         "failed": list(ended.filter(state=State.FAILED)[:MOST]) if sees_jobs else [],
         "unfinished": list(unfinished.order_by("-pk")[:MOST]) if sees_jobs else [],
         "unfinished_count": unfinished.count() if sees_jobs else 0,
         "ended": list(ended.exclude(state=State.FAILED)[:MOST]) if sees_jobs else [],
-        "standings": reports.my_standings(user, on=now.date()),
+        "standings": balances.my_standings(user, on=now.date()),
         "at_centre": bool(user.roles & {*CENTRE_ROLES}),
         "may_submit": has_permission(user, Permission.SUBMIT_JOB),
         "may_request": Role.PI in user.roles,
@@ -49,7 +49,7 @@ def home(request: PersonRequest) -> HttpResponse:
     return render(request, "home.html", context)
 
 
-def _programme(user: User) -> reports.Programme:
+def _programme(user: User) -> programmes.Programme:
     """The last twelve months of what a funder pays for, or of everything."""
     now = timezone.now()
-    return reports.programme(reports.scope_of(user), last_twelve(now.date()), as_of=now)
+    return programmes.programme(programmes.scope_of(user), last_twelve(now.date()), as_of=now)

@@ -9,9 +9,10 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from accounting import ledger, reports
+from accounting import ledger
 from accounting.models import Allocation, UsageRecord
-from accounting.reports import AllocationStanding
+from accounting.reports import spending
+from accounting.reports.balances import AllocationStanding
 from accounting.usage import Attribution, record_runs
 from portal.models import Project, User
 from tests.factories import AllocationFactory, HoldFactory, LabFactory, ProjectFactory, RunFactory
@@ -132,7 +133,7 @@ def test_more_people_and_allocations_take_no_more_queries_but_one_each(ivo: User
 # ── The forecast ─────────────────────────────────────────────────────────────
 
 
-def burned(allocation: Allocation, by_day: dict[int, int]) -> reports.Burn:
+def burned(allocation: Allocation, by_day: dict[int, int]) -> spending.Burn:
     """The burn of an allocation on which so many GPU-hours ended so many days ago."""
     now = timezone.now().replace(hour=12, minute=0, second=0, microsecond=0)
     runs = [
@@ -140,7 +141,7 @@ def burned(allocation: Allocation, by_day: dict[int, int]) -> reports.Burn:
         for ago, gpus in by_day.items()
     ]
     record_runs(runs, cluster=allocation.cluster, as_of=now + timedelta(hours=1), in_queue=())
-    return reports.burn(AllocationStanding(allocation, ledger.balance(allocation), now.date()))
+    return spending.burn(AllocationStanding(allocation, ledger.balance(allocation), now.date()))
 
 
 def test_an_even_use_lasts_until_one_day(allocation: Allocation) -> None:
@@ -163,7 +164,7 @@ def test_there_is_no_forecast_from_nothing_or_from_a_few_days(
     young = AllocationFactory.create(
         project=project, cluster=allocation.cluster, start=timezone.now().date() - timedelta(days=3)
     )
-    assert not reports.burn(
+    assert not spending.burn(
         AllocationStanding(young, ledger.balance(young), timezone.now().date())
     ).has_forecast
 
@@ -180,7 +181,7 @@ def test_the_statement_adds_up(mei: User, sam: User, used: Allocation) -> None:
 
 
 def test_the_balance_runs_from_line_to_line_over_the_pages(used: Allocation) -> None:
-    entries: Any = reports.statement_lines(used).values_list
+    entries: Any = spending.statement_lines(used).values_list
     lines = list(entries("gpu_seconds", "balance_after"))
     running = 0
     for gpu_seconds, balance_after in reversed(lines):

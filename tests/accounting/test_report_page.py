@@ -12,10 +12,10 @@ import pytest
 import time_machine
 from pytest_django import DjangoAssertNumQueries
 
-from accounting import reports
 from accounting.models import Allocation, Cluster
 from accounting.periods import Month, Period, last_twelve, parse_month, presets
-from accounting.reports import Cell, Scope
+from accounting.reports import programmes
+from accounting.reports.programmes import Cell, Scope
 from accounting.usage import Attribution, nobody, record_runs
 from portal.models import Funder, Project, User
 from tests.factories import (
@@ -84,8 +84,8 @@ def spring(firefly: Cluster, fund: Funder) -> dict[str, Project]:
     return {"large": large, "small": small, "foreign": foreign}
 
 
-def programme(scope: Scope) -> reports.Programme:
-    return reports.programme(scope, Period(MARCH, MAY), as_of=NOW)
+def programme(scope: Scope) -> programmes.Programme:
+    return programmes.programme(scope, Period(MARCH, MAY), as_of=NOW)
 
 
 # ── The numbers ──────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounting.reports import GROUPS, UsageRow, usage
+from accounting.reports.usage_rows import GROUPS, UsageRow, usage
 from accounting.sheets import csv_text
 
 

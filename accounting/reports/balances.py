@@ -1,0 +1,78 @@
+"""Where do projects stand: granted, held, used, left?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from accounting import ledger
+from accounting.ledger import Balance
+from accounting.models import Allocation
+from portal.models import Project, Role, User
+from portal.models.people import CENTRE_ROLES
+
+
+@dataclass(frozen=True)
+class AllocationStanding:
+    """One allocation on one day."""
+
+    allocation: Allocation
+    balance: Balance
+    on: date
+
+    @property
+    def days_total(self) -> int:
+        return (self.allocation.end - self.allocation.start).days + 1
+
+    @property
+    def days_gone(self) -> int:
+        return min(max((self.on - self.allocation.start).days, 0), self.days_total)
+
+    @property
+    def is_active(self) -> bool:
+        return self.allocation.is_active(self.on)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A project with its allocations; `total` is of those that are active, over all clusters."""
+
+    project: Project
+    allocations: tuple[AllocationStanding, ...]
+
+    @property
+    def active(self) -> tuple[AllocationStanding, ...]:
+        return tuple(one for one in self.allocations if one.is_active)
+
+    @property
+    def total(self) -> Balance:
+        return sum((one.balance for one in self.active), Balance())
+
+    @property
+    def until(self) -> date | None:
+        """The day on which the next of its hours end."""
+        return min((one.allocation.end for one in self.active), default=None)
+
+
+def standings(projects: Iterable[Project], *, on: date) -> list[Standing]:
+    """Each project's allocations with their balances: three queries, whatever their number."""
+    projects = list(projects)
+    allocations = list(
+        Allocation.objects.filter(project__in=projects).select_related("cluster", "project__lab")
+    )
+    balances = ledger.balances(allocations)
+    by_project: dict[int, list[AllocationStanding]] = defaultdict(list)
+    for allocation in allocations:
+        by_project[allocation.project_id].append(AllocationStanding(allocation, balances[allocation.pk], on))
+    return [Standing(project, tuple(by_project[project.pk])) for project in projects]
+
+
+def my_standings(user: User, *, on: date, most: int = 6) -> list[Standing]:
+    """For Home: the active projects of my labs (or of my institution), those that end first on top."""
+    projects = Project.objects.active().of_labs_of(user)
+    if Role.INSTITUTION_ADMIN in user.roles and not user.roles & {*CENTRE_ROLES}:
+        projects = Project.objects.active().visible_to(user)
+    rows = standings(projects.select_related("lab"), on=on)
+    return sorted(rows, key=lambda row: (row.until or date.max, row.project.title))[:most]
