@@ -104,7 +104,7 @@ def _parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
     crew.start(service, env)
     prepare.static_files(settings.demo())
     with cluster.running(places.TEST, CLUSTER_NAME, PREFIX):
-        yield env | {"REDIS_URL": url, "TEST_REDIS_URL": url}
+        yield env | {"REDIS_URL": url}
 
 
 def _pytest(
@@ -125,7 +125,6 @@ def _environment(**more: str) -> dict[str, str]:
         "CLUSTERS_FILE": str(places.TEST / "clusters.toml"),
         "UPLOAD_ROOT": str(places.TEST / "uploads"),
         "STATIC_ROOT": str(places.STATE / "static"),
-        "POSIX_PREFIX": PREFIX,
         "DATABASE_URL": f"sqlite:///{places.TEST}/db.sqlite3",
         "PYTHONUNBUFFERED": "1",
     }
