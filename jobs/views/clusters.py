@@ -45,7 +45,7 @@ def clusters(request: PersonRequest) -> HttpResponse:
         "rows": cluster_rows(),
         "stuck": stuck.select_related("owner", "project", "cluster", "partition").order_by("pk")[:MOST],
         "stuck_count": stuck.count(),
-        "unready": accounts.exclude(state=ClusterAccount.State.ACTIVE)[:MOST],
+        "unready": accounts.filter(state=ClusterAccount.State.REQUESTED)[:MOST],
         "active_accounts": accounts.filter(state=ClusterAccount.State.ACTIVE).count(),
         "quarantined": QuarantinedRecord.objects.select_related("cluster")[:MOST],
     }
