@@ -108,19 +108,17 @@ def chromium(portal_site: Site) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def as_person(
+def in_a_browser(
     chromium: Browser, portal_site: Site, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Person]]:
-    """`as_person("Mei Lin")`: her browser, logged in. What goes wrong in it behind her back fails the test."""
+) -> Iterator[Callable[[str], Person]]:
+    """Somebody in front of a fresh browser. What goes wrong in it behind their back fails the test."""
     people: list[Person] = []
 
-    def as_person(name: str, **context: object) -> Person:
-        person = Person.with_browser(chromium, portal_site, name, **context)
-        people.append(person)
-        person.logs_in()
-        return person
+    def in_a_browser(name: str) -> Person:
+        people.append(Person.with_browser(chromium, portal_site, name))
+        return people[-1]
 
-    yield as_person
+    yield in_a_browser
     if request.node.stash.get(FAILED, False):
         for person in people:
             person.page.screenshot(path=portal_site.logs / f"{request.node.name} {person.name}.png")
@@ -128,6 +126,18 @@ def as_person(
         person.page.context.close()
     troubles = [f"{person.name}: {trouble}" for person in people for trouble in person.troubles]
     assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture
+def as_person(in_a_browser: Callable[[str], Person]) -> Callable[[str], Person]:
+    """`as_person("Mei Lin")`: her browser, logged in."""
+
+    def as_person(name: str) -> Person:
+        person = in_a_browser(name)
+        person.logs_in()
+        return person
+
+    return as_person
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.urls import resolve
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, WebError, expect
 
 from tests.e2e.site import Site
@@ -13,6 +15,12 @@ from tests.e2e.site import Site
 SIZE = {"width": 1366, "height": 768}  # a laptop
 A_PAGE_SAYS_NO = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 CSRF_TOKEN = re.compile(r"[A-Za-z0-9]{64}")
+NOT_PAGES = {"accounting:report_csv", "jobs:file", "jobs:picture"}
+
+
+def view_of(path: str) -> str:
+    """Which page an address is: "jobs:detail", whatever the job."""
+    return resolve(path.partition("?")[0]).view_name
 
 
 @dataclass
@@ -64,28 +72,25 @@ class Person:
         answer = self.page.request.get(path, max_redirects=0)
         return answer.status, CSRF_TOKEN.sub("", answer.text())
 
-    def walks_everywhere(self) -> dict[str, str]:
-        """All pages that links lead to from Home: the HTML of each, by its path."""
-        seen: dict[str, str] = {}
+    def walks(self, alike: Callable[[str], str] = str) -> Iterator[str]:
+        """Follow all links from Home on: the address of each page, while it is open. Of pages that are alike, one."""
+        seen: set[str] = set()
         ahead = ["/"]
         while ahead:
             path = ahead.pop()
-            if path in seen or not self._is_page(path):
+            if alike(path) in seen or view_of(path) in NOT_PAGES:
                 continue
+            seen.add(alike(path))
             assert self.opens(path) == 200, path
-            seen[path] = self.page.content()
-            links = self.page.locator("a[href^='/'], a[href^='?']").evaluate_all(
-                "all => all.map(a => a.href)"
+            links = self.page.locator("a[href]").evaluate_all("links => links.map(link => link.href)")
+            ours = (
+                link.removeprefix(self.site.address) for link in links if link.startswith(self.site.address)
             )
-            ahead += [link.removeprefix(self.site.address).partition("#")[0] for link in links]
-        return seen
+            ahead += [link.partition("#")[0] for link in ours]
+            yield path
 
     def others(self) -> list[str]:
         return [name for name in self.site.emails if name != self.name]
-
-    @staticmethod
-    def _is_page(path: str) -> bool:
-        return not path.partition("?")[0].endswith(".csv")
 
     def _stumble(self, error: WebError) -> None:
         self.troubles.append(f"{error.page.url if error.page else ''}: {error.error}")
