@@ -62,7 +62,7 @@ def burn_down(standing: AllocationStanding, burn: Burn) -> Chart:
     return Chart(
         title=_("GPU-hours left of %(allocation)s") % {"allocation": standing.allocation},
         unit=_("GPU-h"),
-        labels=[date_format(day, "j M Y") for day in days],
+        labels=[date_format(day, "SHORT_DATE_FORMAT") for day in days],
         series=[
             Series(_("left"), [hours(left[day]) if day in left else None for day in days]),
             Series(_("even pace"), [hours(amount) for amount in even], dashed=True),

@@ -88,7 +88,7 @@ def balance(allocation: Allocation) -> Balance:
 
 def lock(allocation: Allocation) -> None:
     """Nobody else changes what is available until our transaction ends. (SQLite: every transaction is immediate.)"""
-    Allocation.objects.select_for_update().get(pk=allocation.pk)
+    Allocation.objects.select_for_update(no_key=True).get(pk=allocation.pk)
 
 
 def hold(allocation: Allocation, gpu_seconds: int, *, reference: str) -> Hold:

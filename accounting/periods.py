@@ -10,6 +10,7 @@ from datetime import date
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 MONTH = re.compile(r"([0-9]{4})-([0-9]{2})\Z", re.ASCII)
 FIRST_YEAR, LAST_YEAR = 2000, 2100
@@ -42,7 +43,7 @@ class Month:
 
     @property
     def short_words(self) -> str:
-        return date_format(self.first, "M Y")
+        return date_format(self.first, pgettext("how a table writes a month, in Django's date format", "M Y"))
 
 
 def month_of(day: date) -> Month:

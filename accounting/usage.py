@@ -74,6 +74,8 @@ def record_runs(
     `in_queue`: raw job ids that the live queue lists now; an open record outside of it is a runaway.
     Within `runs` a later record replaces an earlier one of the same identity (R6).
     """
+    # One at a time for each cluster: a poll and a collection that meet would both add the same record.
+    Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
     latest = {run.identity[1]: run for run in runs}
     known = _known(cluster, list(latest))
     projects = _projects({run.account for run in latest.values()})

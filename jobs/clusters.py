@@ -437,7 +437,7 @@ class Door:
         """Queue, free GPUs, and every accounting record with any life in [since, until], in one exchange."""
         dialect, delimiter = self.site.scheduler, new_delimiter()
         calls = [dialect.records(since, until, delimiter), dialect.queue(delimiter), dialect.capacity()]
-        (recorded, queued, free), asked_at = self._as(self.site.collector).ask(calls, SLOW)
+        (recorded, queued, free), asked_at = self._as(self.site.collector).ask(calls, QUICK)
         queue = dialect.read_queue(queued, delimiter)
         free_gpus = dialect.read_capacity(free)
         try:

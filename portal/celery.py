@@ -7,6 +7,7 @@ import os
 
 from celery import Celery
 from django.conf import settings
+from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -19,6 +20,10 @@ app.conf.update(
     task_acks_late=True,  # a killed worker's task rings again …
     task_reject_on_worker_lost=True,  # … instead of being lost with it
     worker_prefetch_multiplier=1,  # no job waits behind a long upload that another worker could pass
+    # A member's long upload must not keep others from seeing their jobs: what moves files has a queue, and in
+    # production a worker, of its own. A worker that is not told its queues (-Q) serves both.
+    task_queues=[Queue("celery"), Queue("files")],
+    task_routes={"jobs.tasks.dispatch": {"queue": "files"}, "jobs.tasks.bring_file": {"queue": "files"}},
     task_time_limit=3600,  # nothing hangs for ever: longer than the longest upload we allow
     broker_transport_options={
         "visibility_timeout": 2 * 3600,  # above the longest task, or it would run twice at once

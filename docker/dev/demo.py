@@ -141,16 +141,24 @@ def _free_port(wished: int) -> int:
 
 
 def _portal(address: str) -> list[Service]:
-    """The web server, the worker and the clock."""
-    web, worker, beat = LOGS / "web.log", LOGS / "worker.log", LOGS / "beat.log"
+    """The web server, a worker for what is quick, one that moves files, and the clock."""
+    web, worker, files, beat = (LOGS / f"{name}.log" for name in ("web", "worker", "files", "beat"))
     gunicorn = [places.program("gunicorn"), "portal.wsgi:application", "--workers", "2", "--threads", "8"]
     listening = ["--bind", address.removeprefix("http://"), "--no-control-socket", "--access-logfile", "-"]
     celery = [places.program("celery"), "-A", "portal"]
-    working = ["worker", "--loglevel", "INFO", "--concurrency", "2"]
+    working = [*celery, "worker", "--loglevel", "INFO", "--concurrency", "2", "--queues"]
     ticking = ["beat", "--loglevel", "INFO", "--schedule", str(places.DEMO / "beat-schedule")]
     return [
         Service("the web server", [*gunicorn, *listening], web, lambda: _answers(address)),
-        Service("the worker", [*celery, *working], worker, services.says(worker, " ready.")),
+        Service(
+            "the worker", [*working, "celery", "-n", "quick@%h"], worker, services.says(worker, " ready.")
+        ),
+        Service(
+            "the worker for files",
+            [*working, "files", "-n", "files@%h"],
+            files,
+            services.says(files, " ready."),
+        ),
         Service("the clock", [*celery, *ticking], beat, services.says(beat, "beat: Starting")),
     ]
 
