@@ -164,6 +164,7 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 # ── Words ───────────────────────────────────────────────────────────────────
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LANGUAGE_COOKIE_AGE = 31_536_000  # the choice of a browser, for a year
 LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
 FORMAT_MODULE_PATH = ["portal.formats"]  # 30 June 2027, 14:02
 USE_I18N = True
