@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.urls import resolve
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, WebError, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, ViewportSize, WebError, expect
 
 from tests.e2e.site import Site
 
-SIZE = {"width": 1366, "height": 768}  # a laptop
+LAPTOP = ViewportSize(width=1366, height=768)
 A_PAGE_SAYS_NO = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 CSRF_TOKEN = re.compile(r"[A-Za-z0-9]{64}")
 NOT_PAGES = {"accounting:report_csv", "jobs:file", "jobs:picture"}
@@ -32,10 +31,10 @@ class Person:
     pages_refused: list[str] = field(default_factory=list)  # addresses of whole pages that answered 4xx
 
     @classmethod
-    def with_browser(cls, browser: Browser, site: Site, name: str, **context: Any) -> Person:
+    def with_browser(cls, browser: Browser, site: Site, name: str) -> Person:
         """A browser of their own: nobody's cookies but theirs."""
         fresh = browser.new_context(
-            **{"base_url": site.address, "locale": "en-GB", "viewport": SIZE, **context}
+            base_url=site.address, locale="en-GB", viewport=LAPTOP, reduced_motion="reduce"
         )
         person = cls(name, site, fresh.new_page())
         fresh.on("console", person._hear)

@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.cluster.one_machine import SlurmCluster
-from tests.e2e.people import Person, view_of
+from tests.cluster.one_machine import SlurmCluster, until
+from tests.e2e.people import LAPTOP, Person, view_of
 from tests.e2e.site import Site
 
 pytestmark = pytest.mark.e2e
 
-LAPTOP, PHONE = ViewportSize(width=1366, height=768), ViewportSize(width=360, height=740)
+PHONE = ViewportSize(width=360, height=740)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MOST_STOPS = 150  # of the Tab key: no page has more
 OF_THE_LAB = {
@@ -111,14 +112,18 @@ class Eye:
             expect(whole).to_have_js_property("scrollWidth", size["width"])  # nothing hangs out sideways
             for scheme in SCHEMES:
                 self.page.emulate_media(color_scheme=scheme)
-                expect(whole).to_have_attribute("data-bs-theme", scheme)
-                assert (self.page.evaluate(BRIGHTNESS) < 0.5) == (scheme == "dark"), f"{name} is not {scheme}"
+                until(partial(self.is_in, scheme))
                 self.keeps(f"{name}-{size['width']}-{scheme}")
         self.page.set_viewport_size(LAPTOP)
         expect(self.page.get_by_role("heading", level=1)).to_have_count(1)
 
+    def is_in(self, scheme: str) -> bool:
+        brightness: float = self.page.evaluate(BRIGHTNESS)
+        return (brightness < 0.5) == (scheme == "dark")
+
     def keeps(self, name: str) -> None:
         if self.pictures:
+            self.page.evaluate("scrollTo(0, 0)")
             self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
 
 
