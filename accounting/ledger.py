@@ -13,6 +13,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from accounting.models import Allocation, Hold, LedgerEntry, Review, UsageRecord
 from accounting.units import charged
@@ -147,7 +148,7 @@ def charge(allocation: Allocation, record: UsageRecord, factor: Decimal) -> Ledg
         usage_record=record,
         factor=in_force,
         cites=first,
-        reason="The scheduler's record of this run changed after it was charged.",
+        reason=gettext_noop("The scheduler's record of this run changed after it was charged."),
     )
 
 
