@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from dev import manage, node, places, python, rights, say, settings
+from dev import debian, manage, node, places, python, rights, say, settings, translations
 
 SHOWN = 100  # lines of what a failed check printed
 HOST = re.compile(r"https?://", re.IGNORECASE)
@@ -30,6 +30,7 @@ class Verdict:
 
 def check() -> int:
     """Runs all checks, and says of each whether it is well. 0 only if all are."""
+    debian.install(["gettext"])
     python.install()
     node.install()
     say.heading("Checks")
@@ -61,6 +62,7 @@ def _verdicts() -> Iterator[Verdict]:
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(_run, one, env) for one in _checks()]
         yield _no_host_in_lock_files()
+        yield _translations(env)
         for one in running:
             yield one.result()
 
@@ -89,10 +91,16 @@ def _no_host_in_lock_files() -> Verdict:
     return Verdict("no host in lock files", not named, "\n".join(named), 0.0)
 
 
-def _files(pattern: str) -> list[str]:
+def _translations(env: dict[str, str]) -> Verdict:
+    started = time.monotonic()
+    found = translations.problems(_files(*translations.SOURCES), env)
+    return Verdict("translations", not found, "\n".join(found), time.monotonic() - started)
+
+
+def _files(*patterns: str) -> list[str]:
     """The files of the checkout that match, tracked or new."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", pattern],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
         cwd=places.ROOT,
         capture_output=True,
         text=True,
