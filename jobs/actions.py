@@ -19,7 +19,7 @@ from accounting.models import Allocation, Partition
 from accounting.units import hours, worst_case
 from jobs import lifecycle, tasks
 from jobs.identity import account_for
-from jobs.models import Fetch, Job, JobFile, LogTail, Upload, new_token
+from jobs.models import Association, Fetch, Job, JobFile, LogTail, StartEstimate, Upload, new_token
 from jobs.states import State
 from portal.doorbell import ring
 from portal.models import Project, User
@@ -28,6 +28,7 @@ from portal.permissions import REFUSALS, Permission, check_permission
 
 LOG_INTEREST = timedelta(seconds=15)  # so long after the last look, nobody is looking
 LOG_PERIOD = timedelta(seconds=2)
+ESTIMATE_PERIOD = timedelta(seconds=30)
 
 
 class Refused(Exception):
@@ -172,6 +173,31 @@ def want_log(*, by: User, job: Job, stream: str) -> LogTail:
     if job.scheduler_id and due and not tail.is_whole:
         ring(tasks.read_logs, job.pk)
     return tail
+
+
+def want_estimate(
+    *, by: User, project: Project, partition: Partition, gpus: int, time_limit_minutes: int
+) -> StartEstimate | None:
+    """When a job of this shape would start: what the scheduler said of late, and a question to it if that is old.
+
+    None for somebody who has no account on the cluster yet: the scheduler answers only to people it knows.
+    """
+    check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
+    known = Association.objects.filter(
+        account__user=by, account__cluster=partition.cluster_id, project=project, made_at__isnull=False
+    )
+    if not known.exists():
+        return None
+    estimate, new = StartEstimate.objects.get_or_create(
+        user=by, project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes
+    )
+    now = timezone.now()
+    if not new and now - estimate.asked_at >= ESTIMATE_PERIOD:
+        StartEstimate.objects.filter(pk=estimate.pk).update(asked_at=now)
+        estimate.asked_at, new = now, True
+    if new:
+        ring(tasks.estimate, estimate.pk)
+    return estimate
 
 
 def want_file(*, by: User, file: JobFile) -> Fetch:

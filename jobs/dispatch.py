@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounting.models import Cluster
 from jobs import health, lifecycle
 from jobs.clusters import Door, FileRefused, connect_to
-from jobs.models import ClusterAccount, Job, JobFile
+from jobs.models import ClusterAccount, Job, JobFile, StartEstimate
 from jobs.spec import ClusterError, JobSpec, Submission, Verdict
 from jobs.states import State
 from portal.permissions import Permission, has_permission
@@ -127,7 +127,7 @@ def _send(door: Door, username: str, jobs: Sequence[Job]) -> None:
     claimed = [job for job in jobs if _may_still(job) and lifecycle.mark_submitting(job)]
     try:
         ready = [job for job in claimed if _files_arrived(door, username, job)]
-        answers = door.submit(username, [spec_of(job) for job in ready]) if ready else []
+        answers = door.submit(username, [_spec_of_job(job) for job in ready]) if ready else []
     except ClusterError as error:  # surely nothing was sent
         for job in claimed:
             if job.state == State.SUBMITTING:
@@ -210,18 +210,22 @@ def _settle(door: Door, username: str, job: Job, scheduler_id: str | None) -> No
         lifecycle.put_back(job, "NotSent")
 
 
-def spec_of(job: Job) -> JobSpec:
+def spec_of(wanted: Job | StartEstimate, *, token: str = "", script: str = "") -> JobSpec:
     """What the scheduler gets. Every limit is the portal's; nothing comes from the member's script."""
-    partition = job.partition
+    partition = wanted.partition
     return JobSpec(
-        token=job.token,
-        account=job.project.account,
+        token=token,
+        account=wanted.project.account,
         partition=partition.name,
-        gpus=job.gpus,
+        gpus=wanted.gpus,
         gpu_type=partition.gpu_type,
-        nodes=partition.nodes_for(job.gpus),
+        nodes=partition.nodes_for(wanted.gpus),
         cpus_per_gpu=partition.cpus_per_gpu,
         memory_per_gpu_mib=partition.memory_per_gpu_mib,
-        time_limit_minutes=job.time_limit_minutes,
-        script=job.files.get(kind=JobFile.Kind.SCRIPT).path,
+        time_limit_minutes=wanted.time_limit_minutes,
+        script=script,
     )
+
+
+def _spec_of_job(job: Job) -> JobSpec:
+    return spec_of(job, token=job.token, script=job.files.get(kind=JobFile.Kind.SCRIPT).path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import BinaryIO
 
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.utils import timezone
 from jobs import health
 from jobs.clusters import Door, connect_to
 from jobs.logtext import clean, whole_characters
-from jobs.models import ClusterAccount, Fetch, Job, JobFile, LogTail
+from jobs.models import ClusterAccount, Fetch, Job, JobFile, LogTail, StartEstimate
 from jobs.schedulers import AnswerError
 from jobs.spec import ClusterError
 from jobs.uploads import discard_expired
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LOGS = {"stdout": "stdout.log", "stderr": "stderr.log"}  # as the gateway names them
 KEPT = 256 * 1024  # characters of a log that the page shows
+ESTIMATES_KEPT = timedelta(hours=1)
 PROGRESS = 8 << 20  # bytes between two notes of how far a fetch is
 
 
@@ -101,6 +103,7 @@ def clear_old() -> None:
     for fetch in Fetch.objects.filter(expires_at__lt=now):
         fetch.stored_at.unlink(missing_ok=True)
         fetch.delete()
+    StartEstimate.objects.filter(asked_at__lt=now - ESTIMATES_KEPT).delete()
     discard_expired()
 
 

@@ -244,6 +244,35 @@ class Fetch(models.Model):
         return Path(settings.UPLOAD_ROOT) / "fetched" / self.id.hex
 
 
+class StartEstimate(models.Model):
+    """When the scheduler would start a job of this shape, as it said when a member last asked."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+")
+    partition = models.ForeignKey(Partition, models.CASCADE, related_name="+")
+    gpus = models.PositiveIntegerField()
+    time_limit_minutes = models.PositiveIntegerField()
+    asked_at = models.DateTimeField(default=timezone.now)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True)  # empty in an answer: the scheduler can't say
+    refusal = models.CharField(max_length=300, blank=True)  # why it would not take such a job, in its words
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "project", "partition", "gpus", "time_limit_minutes"],
+                name="one_estimate_per_shape",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gpus} × {self.partition}: {self.starts_at}"
+
+    @property
+    def is_answered(self) -> bool:
+        return self.answered_at is not None and self.answered_at >= self.asked_at
+
+
 class ClusterAccount(Moving):
     """The POSIX user that a person is on a cluster."""
 

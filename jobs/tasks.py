@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from jobs import dispatch as dispatching
-from jobs import files, provisioning, sync
+from jobs import estimating, files, provisioning, sync
 from jobs.models import ClusterAccount
 from jobs.sweep import overdue
 
@@ -38,6 +38,11 @@ def provision(account_id: int) -> None:
         dispatch.delay(account.cluster_id)
     elif timezone.now() - account.created_at < NEW:
         provision.apply_async((account_id,), countdown=1)
+
+
+@shared_task
+def estimate(estimate_id: int) -> None:
+    estimating.answer(estimate_id)
 
 
 @shared_task

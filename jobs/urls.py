@@ -10,6 +10,7 @@ urlpatterns = [
     path("", listing.jobs, name="list"),
     path("new/", submit.submit, name="submit"),
     path("new/check/", submit.check, name="check"),
+    path("new/expected/", submit.expected, name="expected"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("uploads/", tus.Collection.as_view(), name="uploads"),
     path("uploads/<uuid:pk>", tus.One.as_view(), name="upload"),

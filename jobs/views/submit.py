@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
@@ -14,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from accounting.models import Cluster, Partition
@@ -26,7 +28,10 @@ from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
 from portal.words import duration
 
-TYPED = ("name", "project", "partition", "gpus", "hours", "minutes")
+SHAPE = ("project", "partition", "gpus", "hours", "minutes")
+TYPED = ("name", *SHAPE)
+AT_ONCE = timedelta(seconds=15)
+PATIENCE = timedelta(seconds=20)  # so long a page asks again for an answer of the scheduler's
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,7 @@ def check(request: PersonRequest) -> HttpResponse:
     touched = [form[name] for name in form.errors if request.POST.get(name) and name in form.fields]
     context = {
         "offer": offer,
+        "shape": urlencode({name: form[name].value() or "" for name in SHAPE}) if offer else "",
         "project": form.cleaned_data.get("project"),
         "partition": form.cleaned_data.get("partition"),
         "gpus": form.cleaned_data.get("gpus"),
@@ -214,6 +220,24 @@ def check(request: PersonRequest) -> HttpResponse:
     }
     response = render(request, "jobs/check.html", context)
     return trigger_client_event(response, "prefill", prefill) if prefill else response
+
+
+@require_safe
+def expected(request: PersonRequest) -> HttpResponse:
+    """When such a job would start, as the scheduler says. The part asks again by itself until there is an answer."""
+    check_permission(request.user, Permission.SUBMIT_JOB)
+    form = ShapeForm(request.user, request.GET)
+    if not form.is_valid():
+        return HttpResponse()
+    estimate = actions.want_estimate(by=request.user, **form.shape)
+    now = timezone.now()
+    context = {
+        "estimate": estimate,
+        "again": bool(estimate and not estimate.is_answered and now - estimate.asked_at < PATIENCE),
+        "at_once": bool(estimate and estimate.starts_at and estimate.starts_at <= now + AT_ONCE),
+        "asked": request.get_full_path(),
+    }
+    return render(request, "jobs/expected.html", context)
 
 
 def _examined(request: PersonRequest) -> tuple[scripts.Script | None, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from accounting import ledger
 from accounting.models import LedgerEntry, UsageDay, UsageRecord
-from jobs import actions, dispatch, files, sync
+from jobs import actions, dispatch, estimating, files, sync
 from jobs.models import ClusterHealth, Job
 from jobs.states import State
 from portal.models import Membership
@@ -126,6 +127,18 @@ def test_a_job_waits_with_the_schedulers_reason(world: World) -> None:
     dispatch.cancel_wanted(world.cluster.pk)
     world.poll_until(blocker, final)
     world.poll_until(job, final)
+
+
+def test_the_scheduler_says_when_a_job_would_start(world: World) -> None:
+    shape: dict[str, Any] = {"by": world.mei, "project": world.project, "partition": world.partition}
+    for gpus, minutes in ((2, 10), (32, 60)):
+        wanted = actions.want_estimate(**shape, gpus=gpus, time_limit_minutes=minutes)
+        assert wanted
+        estimating.answer(wanted.pk)
+        wanted.refresh_from_db()
+        assert wanted.is_answered
+        assert wanted.starts_at
+        assert not wanted.refusal
 
 
 def test_many_jobs_of_one_person_are_sent_by_one_ring(world: World) -> None:
