@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from environs import EnvError, FileAwareEnv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = FileAwareEnv()
+env = FileAwareEnv(strip_whitespace=True)  # an editor ends a secret file with a newline
 
 
 def needed(name: str, mend: str) -> str:
