@@ -18,7 +18,7 @@ def gpu_hours(gpu_seconds: int | None) -> str | SafeString:
     """4335300 → "1 204.25 GPU-h", for sentences and figures; whole hours without decimals."""
     if gpu_seconds is None:
         return "–"
-    return _with_seconds(f"{figure(hours(gpu_seconds))}{THIN}{_('GPU-h')}", gpu_seconds)
+    return _with_seconds(f"{_readable(gpu_seconds)}{THIN}{_('GPU-h')}", gpu_seconds)
 
 
 @register.filter
@@ -46,6 +46,12 @@ def gpu_hours_bare(gpu_seconds: int) -> str:
 def plain(number: Decimal) -> str:
     """A charge factor without idle zeros: 0.5, 1."""
     return f"{number.normalize():f}"
+
+
+def _readable(gpu_seconds: int) -> str:
+    """Something that was used is never shown as nothing."""
+    amount = hours(gpu_seconds)
+    return f"<{THIN}{figure(Decimal('0.01'))}" if gpu_seconds > 0 and not amount else figure(amount)
 
 
 def _with_seconds(text: str, gpu_seconds: int) -> SafeString:

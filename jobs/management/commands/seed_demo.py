@@ -127,7 +127,7 @@ def seed(today: date) -> None:
             retired,
             place.pace * days * 5 // 4 // 100 * 100,
             begin,
-            today + timedelta(days=30),
+            today - timedelta(days=1),
         )
         award(pi, staff, project, live, 5000, today - timedelta(days=7), today + timedelta(days=180))
     wish(projects[1], live, 12_000, today)
