@@ -69,7 +69,11 @@ def rail(request: HttpRequest) -> list[Entry]:
         return []
     found = [(place, url) for place in _places_for(request.user.roles) if (url := _url(place.url_name))]
     here = max(
-        (url for place, url in found if _covers(url, request.path) or _covers(_url(place.also), request.path)),
+        (
+            url
+            for place, url in found
+            if _covers(url, request.path) or _covers(_url(place.also), request.path)
+        ),
         key=len,
         default="",
     )

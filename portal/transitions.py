@@ -43,5 +43,7 @@ def advance(
     before: str = thing.state
     if not move(thing, to, **fields):
         return False
-    record(f"{type(thing)._meta.verbose_name_raw} {to}", thing, by=by, project=project, before=before, note=note)
+    record(
+        f"{type(thing)._meta.verbose_name_raw} {to}", thing, by=by, project=project, before=before, note=note
+    )
     return True

@@ -94,4 +94,3 @@ def says(log: Path, words: str) -> Callable[[], bool]:
 
 def tail(log: Path, lines: int = 40) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-

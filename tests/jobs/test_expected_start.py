@@ -34,7 +34,7 @@ def ask(mei: User, project: Project, a100: Partition) -> StartEstimate | None:
 
 
 def page(client: Client, project: Project, a100: Partition, gpus: str = "2") -> str:
-    query = {"project": project.pk, "partition": a100.pk, "gpus": gpus, "hours": "1", "minutes": "0"}
+    query: dict[str, str | int] = {"project": project.pk, "partition": a100.pk, "gpus": gpus, "hours": "1"}
     return words(client.get(reverse("jobs:expected"), query))
 
 
