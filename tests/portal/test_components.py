@@ -66,7 +66,14 @@ def test_it_says_how_long_ago(seconds: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(4335300, "1 204.25 GPU-h"), (3600, "1 GPU-h"), (18, "0 GPU-h"), (54, "0.02 GPU-h")]
+    ("seconds", "text"),
+    [
+        (4335300, "1 204.25 GPU-h"),
+        (3600, "1 GPU-h"),
+        (0, "0 GPU-h"),
+        (18, "&lt; 0.01 GPU-h"),
+        (54, "0.02 GPU-h"),
+    ],
 )
 def test_it_shows_hours_with_the_seconds_on_hover(seconds: int, text: str) -> None:
     html = shown("{% load gpu_hours %}{{ s|gpu_hours }}", s=seconds).replace("\u202f", " ")
