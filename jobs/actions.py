@@ -139,7 +139,7 @@ def create_and_submit(
         time_limit_minutes=time_limit_minutes,
         held=offer.cost,
     )
-    if account.state != account.State.ACTIVE:
+    if account.associations.filter(made_at=None).exists():
         ring(tasks.provision, account.pk)
     ring(tasks.dispatch, partition.cluster_id)
     return job

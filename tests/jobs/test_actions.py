@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounting import ledger
@@ -17,7 +18,7 @@ from jobs.models import Association, ClusterAccount, Job, JobFile, Upload
 from jobs.states import State
 from portal.models import AuditEvent, Project, User
 from tests.conftest import Bell
-from tests.factories import AllocationFactory, JobFactory
+from tests.factories import AllocationFactory, ClusterAccountFactory, JobFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,24 @@ def test_the_first_job_asks_for_a_cluster_account(
     account = ClusterAccount.objects.get(user=mei)
     assert (account.state, account.username) == (ClusterAccount.State.REQUESTED, "fp-mei")
     assert Association.objects.get(account=account).project == project
+
+
+def test_the_first_job_in_another_project_has_the_association_made(
+    submit: Callable[..., Job],
+    mei: User,
+    project: Project,
+    a100: Partition,
+    bell: Bell,
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]],
+) -> None:
+    account = ClusterAccountFactory.create(user=mei, cluster=a100.cluster)
+    with django_capture_on_commit_callbacks(execute=True):
+        submit()
+    assert bell.rang("jobs.tasks.provision") == [(account.pk,)]
+    Association.objects.update(made_at=timezone.now())
+    with django_capture_on_commit_callbacks(execute=True):
+        submit()
+    assert len(bell.rang("jobs.tasks.provision")) == 1
 
 
 def test_a_cheaper_partition_holds_less(
