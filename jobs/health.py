@@ -26,9 +26,10 @@ def may_try(cluster_id: int) -> bool:
     return again is None or again <= timezone.now()
 
 
-def answered(cluster: Cluster) -> None:
+def answered(cluster: Cluster, problem: str = "") -> None:
+    """A good answer. `problem`: a part that was missing from it, such as the accounting; jobs can be sent all the same."""
     ClusterHealth.objects.filter(cluster=cluster).update(
-        answered_at=timezone.now(), failures=0, problem="", try_again_at=None
+        answered_at=timezone.now(), failures=0, problem=problem[:300], try_again_at=None
     )
 
 

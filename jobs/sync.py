@@ -128,8 +128,8 @@ def _poll(cluster: Cluster) -> list[int]:
     waiting = sum(entry.state in WAITING_WORDS for entry in answer.queue)
     ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting, free_gpus=answer.free_gpus)
     if answer.trouble:
-        raise answer.trouble
-    health.answered(cluster)
+        log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, answer.trouble)
+    health.answered(cluster, problem=str(answer.trouble or ""))
     return finished
 
 
