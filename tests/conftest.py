@@ -22,6 +22,7 @@ from pytest_django.fixtures import Settings
 
 from accounting.models import Allocation, Cluster, Partition
 from portal.models import Funder, Institution, Lab, Project, Role, User
+from tests.asking import World, belongings, touch_upload
 from tests.factories import (
     AllocationFactory,
     ClusterFactory,
@@ -224,3 +225,23 @@ def allocation(
 ) -> Allocation:
     """5,000 GPU-hours of firefly for the project, from a month ago for seven months."""
     return AllocationFactory.create(project=project, cluster=firefly, gpu_hours=5000)
+
+
+# ── Everything at once ───────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def world(
+    mei: User, ivo: User, ada: User, sam: User, ann: User, fay: User, otto: User, vera: User,
+    allocation: Allocation, a100: Partition, folding: Lab,
+) -> World:  # fmt: skip
+    """Two labs of two institutions, each with one thing of each kind."""
+    theirs = AllocationFactory.create(
+        project=ProjectFactory.create(lab=folding, title="Hidden helices", slug="hidden-helices"),
+        cluster=allocation.cluster,
+    )
+    people = {user.name.split()[0].lower(): user for user in (mei, ivo, ada, sam, ann, fay, otto, vera)}
+    world = World(people, belongings(mei, ivo, allocation, a100), belongings(otto, vera, theirs, a100))
+    touch_upload(world.optics.upload)
+    touch_upload(world.folding.upload)
+    return world
