@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.validators import slug_re
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -111,7 +112,10 @@ def _with_sample(request: PersonRequest) -> HttpResponse:
 def _beginning(request: PersonRequest) -> Beginning:
     if "from" in request.GET:
         return _copy_of(request, request.GET["from"])
-    project = Project.objects.of_labs_of(request.user).filter(slug=request.GET.get("project", "")).first()
+    slug = request.GET.get("project", "")
+    if not slug_re.match(slug):  # PostgreSQL can't even be asked for some texts
+        return Beginning()
+    project = Project.objects.of_labs_of(request.user).filter(slug=slug).first()
     return Beginning({"project": project.pk} if project else {})
 
 
