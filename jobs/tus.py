@@ -29,6 +29,7 @@ from django.views import View
 
 from jobs import uploads
 from jobs.models import Upload
+from portal.api import not_found_document
 from portal.models import User
 from portal.words import filesize
 
@@ -73,6 +74,8 @@ class Tus(View):
             response = _refusal(problem)
         except PermissionDenied as refused:
             response = _refusal(Problem(403, str(refused)))
+        except Http404:
+            response = not_found_document()
         response["Tus-Resumable"] = VERSION
         response["Cache-Control"] = "no-store"
         return response
