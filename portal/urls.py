@@ -3,6 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
@@ -26,7 +27,8 @@ urlpatterns = [
     path("api/v1/", include((api, "v1"))),
     path("accounts/login/", LoginView.as_view(authentication_form=LogInForm), name="login"),
     path("accounts/", include("django.contrib.auth.urls")),
-    path("i18n/setlang/", login_not_required(set_language), name="set_language"),  # also on the log-in page
+    # Also on the log-in page. Reading an address changes no language.
+    path("i18n/setlang/", login_not_required(require_POST(set_language)), name="set_language"),
 ]
 handler400 = views.bad_request
 handler403 = views.forbidden
