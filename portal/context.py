@@ -30,6 +30,7 @@ class Place:
     icon: str
     roles: frozenset[Role]
     also: str = ""  # another page's URL name; the pages below that belong here too
+    pages: frozenset[str] = frozenset()  # URL names of pages that belong here and lie elsewhere
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,13 @@ class Entry:
 # A role gets at most seven. Whoever decides on requests gets the queue instead of the list of their own.
 PLACES = (
     Place("jobs:list", _("Jobs"), "list-details", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
-    Place("accounting:projects", _("Projects"), "folders", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
+    Place(
+        "accounting:projects",
+        _("Projects"),
+        "folders",
+        LAB | CENTRE | {Role.INSTITUTION_ADMIN},
+        pages=frozenset({"accounting:statement"}),
+    ),
     Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE, also="accounting:requests"),
     Place(
         "accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})
@@ -68,15 +75,7 @@ def rail(request: HttpRequest) -> list[Entry]:
     if not request.user.is_authenticated:
         return []
     found = [(place, url) for place in _places_for(request.user.roles) if (url := _url(place.url_name))]
-    here = max(
-        (
-            url
-            for place, url in found
-            if _covers(url, request.path) or _covers(_url(place.also), request.path)
-        ),
-        key=len,
-        default="",
-    )
+    here = max((url for place, url in found if _leads(place, request)), key=len, default="")
     return [Entry(url, place.label, place.icon, active=url == here) for place, url in found]
 
 
@@ -101,6 +100,14 @@ def _url(name: str) -> str:
         return reverse(name) if name else ""
     except NoReverseMatch:
         return ""
+
+
+def _leads(place: Place, request: HttpRequest) -> bool:
+    """Whether the page that is asked for belongs to this entry."""
+    page = request.resolver_match.view_name if request.resolver_match else ""
+    return page in place.pages or any(
+        _covers(_url(name), request.path) for name in (place.url_name, place.also)
+    )
 
 
 def _covers(url: str, path: str) -> bool:
