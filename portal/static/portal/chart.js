@@ -47,7 +47,7 @@ function options(data, colours) {
     responsive: true,
     interaction: { mode: "index", intersect: false },
     scales: {
-      x: { stacked: data.stacked, grid: { display: false }, ticks: { color: colours.text, maxRotation: 0, autoSkipPadding: 12 } },
+      x: { stacked: data.stacked, grid: { display: false }, ticks: { color: colours.text, maxRotation: 0, autoSkipPadding: 32 } },
       y: {
         stacked: data.stacked,
         beginAtZero: true,
