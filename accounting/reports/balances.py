@@ -37,23 +37,36 @@ class AllocationStanding:
 
 @dataclass(frozen=True)
 class Standing:
-    """A project with its allocations; `total` is of those that are active, over all clusters."""
+    """A project with its allocations; `total` and `until` are of those that are `usable`."""
 
     project: Project
     allocations: tuple[AllocationStanding, ...]
 
     @property
     def active(self) -> tuple[AllocationStanding, ...]:
-        return tuple(one for one in self.allocations if one.is_active)
+        """On clusters that accept jobs first."""
+        found = (one for one in self.allocations if one.is_active)
+        return tuple(sorted(found, key=lambda one: not one.allocation.cluster.accepts_jobs))
+
+    @property
+    def usable(self) -> tuple[AllocationStanding, ...]:
+        """The active ones on clusters that accept jobs; where none does, all active ones."""
+        found = tuple(one for one in self.active if one.allocation.cluster.accepts_jobs)
+        return found or self.active
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The titles of the clusters on which the usable ones are."""
+        return tuple(dict.fromkeys(one.allocation.cluster.title for one in self.usable))
 
     @property
     def total(self) -> Balance:
-        return sum((one.balance for one in self.active), Balance())
+        return sum((one.balance for one in self.usable), Balance())
 
     @property
     def until(self) -> date | None:
         """The day on which the next of its hours end."""
-        return min((one.allocation.end for one in self.active), default=None)
+        return min((one.allocation.end for one in self.usable), default=None)
 
 
 def standings(projects: Iterable[Project], *, on: date) -> list[Standing]:

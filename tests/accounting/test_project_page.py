@@ -15,7 +15,14 @@ from accounting.reports import spending
 from accounting.reports.balances import AllocationStanding
 from accounting.usage import Attribution, record_runs
 from portal.models import Project, User
-from tests.factories import AllocationFactory, HoldFactory, LabFactory, ProjectFactory, RunFactory
+from tests.factories import (
+    AllocationFactory,
+    ClusterFactory,
+    HoldFactory,
+    LabFactory,
+    ProjectFactory,
+    RunFactory,
+)
 from tests.pages import assert_like_nowhere, browser, queries_of, words
 
 LIST = "/projects/"
@@ -92,6 +99,21 @@ def test_the_page_says_what_is_left_and_who_used_it(mei: User, used: Allocation)
     assert "Mei Lin" in page and "75.0 %" in page
     assert "old-hand" in page and "25.0 %" in page
     assert "Submit job" in page and "Ask for GPU-hours" not in page
+
+
+def test_hours_on_a_cluster_that_takes_no_jobs_come_last_and_are_not_added_up(
+    mei: User, allocation: Allocation
+) -> None:
+    ember = ClusterFactory.create(title="Ember", accepts_jobs=False)
+    AllocationFactory.create(
+        project=allocation.project, cluster=ember, end=allocation.end - timedelta(days=1), gpu_hours=5000
+    )
+    page = words(browser(mei).get(PAGE))
+    assert f"5 000 of 5 000 GPU-hours left on {allocation.cluster} until" in page
+    assert page.index(f"GPU-hours on {allocation.cluster}") < page.index("GPU-hours on Ember")
+    allocation.cluster.accepts_jobs = False
+    allocation.cluster.save()
+    assert "10 000 of 10 000 GPU-hours left until" in words(browser(mei).get(PAGE))
 
 
 def test_a_pi_is_offered_to_ask(ivo: User, project: Project) -> None:
@@ -178,6 +200,11 @@ def test_the_statement_adds_up(mei: User, sam: User, used: Allocation) -> None:
     assert "+5 000.00" in page and "−7.00" in page and "4 992.00" in page
     assert "job 530_1" in page and "× 0.5" in page
     assert "The node's clock was wrong." in page and "by Sam Weber" in page
+
+
+def test_the_statement_belongs_to_the_projects(mei: User, used: Allocation) -> None:
+    body = browser(mei).get(statement(used)).content.decode()
+    assert f'<a href="{LIST}" aria-current="page">' in body
 
 
 def test_the_balance_runs_from_line_to_line_over_the_pages(used: Allocation) -> None:
