@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounting.models import Allocation, Cluster, Partition, QuarantinedRecord
 from jobs.models import ClusterHealth, Job
 from portal.models import User
-from tests.factories import ClusterAccountFactory, CollectionFactory, JobFactory
+from tests.factories import ClusterAccountFactory, ClusterFactory, CollectionFactory, JobFactory
 
 URL = "/jobs/clusters/"
 ClientFor = Callable[[User], Client]
@@ -32,6 +32,17 @@ def test_it_shows_health_partitions_and_what_can_not_be_read(
     QuarantinedRecord.objects.create(cluster=firefly, fingerprint="1", text="<b>cut", reason="no end")
     page = shown(client_for(sam))
     assert all(word in page for word in ("Firefly", "answers", "11", "13", "a100", "&lt;b&gt;cut", "no end"))
+
+
+def test_a_cluster_that_is_only_accounted_shows_no_queue_and_comes_last(
+    sam: User, firefly: Cluster, client_for: ClientFor
+) -> None:
+    ClusterFactory.create(name="ember", title="Ember", accepts_jobs=False)
+    ahead, ember = shown(client_for(sam)).split("Ember", 1)
+    assert "Firefly" in ahead
+    assert "Last good answer" in ahead
+    assert "Last good answer" not in ember
+    assert "Accounting read up to" not in ember
 
 
 def test_a_silent_cluster_says_why_and_that_nothing_ends(
