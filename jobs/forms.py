@@ -85,6 +85,8 @@ class ShapeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         partition = cleaned.get("partition")
+        if self.has_error("gpus", "min_value"):
+            self._say_how_many(partition)
         if partition:
             self._check_gpus(partition)
         self._check_time(partition)
@@ -111,6 +113,17 @@ class ShapeForm(forms.Form):
                     "more": grouped((gpus // whole + 1) * whole),
                 },
             )
+
+    def _say_how_many(self, partition: Partition | None) -> None:
+        """Instead of the field's own words, which know neither GPUs nor partitions."""
+        text = _("At least 1 GPU.")
+        if partition:
+            text = _("At least 1 GPU, and at most %(count)s on %(partition)s.") % {
+                "partition": partition.name,
+                "count": grouped(partition.gpu_count),
+            }
+        del self.errors["gpus"]
+        self.add_error("gpus", ValidationError(text, code="min_value"))
 
     def _check_time(self, partition: Partition | None) -> None:
         if "hours" in self.errors or "minutes" in self.errors:

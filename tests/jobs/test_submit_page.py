@@ -127,6 +127,14 @@ def test_a_number_of_gpus_that_can_not_be_is_told_at_its_field(
     assert set(errors(page.post(URL, filled_in(project, a100, uploaded(mei), gpus=gpus)))) == {"gpus"}
 
 
+def test_too_few_gpus_are_answered_with_how_many_there_are(
+    page: Client, mei: User, project: Project, a100: Partition
+) -> None:
+    form = filled_in(project, a100, uploaded(mei), gpus="0")
+    assert errors(page.post(URL, form))["gpus"] == ["At least 1 GPU, and at most 32 on a100."]
+    assert errors(page.post(URL, form | {"partition": ""}))["gpus"] == ["At least 1 GPU."]
+
+
 @pytest.mark.parametrize("gpus", ["9", "12", "31"])
 def test_above_a_node_whole_nodes_are_asked(
     page: Client, mei: User, project: Project, a100: Partition, gpus: str
