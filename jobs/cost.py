@@ -23,6 +23,11 @@ class Cost:
     runs: Sequence[UsageRecord] = field(default_factory=tuple)
 
     @property
+    def is_accounted(self) -> bool:
+        """Whether the scheduler's accounting has its runs: then `charged` is the last word."""
+        return bool(self.runs) and not any(run.provisional for run in self.runs)
+
+    @property
     def so_far(self) -> int:
         return self.charged + self.running
 

@@ -32,7 +32,7 @@ NOTHING_TO_DO = gettext_lazy("You need not do anything.")
 ASK_STAFF = gettext_lazy("Tell the centre's staff the job's number.")
 SUBMIT_AGAIN = gettext_lazy("Submit it again.")
 SAVE_OFTEN = gettext_lazy("Save your state now and then, so that a new start goes on from there.")
-LOOK_AT_LOG = gettext_lazy("The end of the log usually says why.")
+LOOK_AT_LOG = gettext_lazy("The end of the log usually says why. Mend it and submit it again.")
 
 # Of the portal itself: before the scheduler has the job.
 OURS: dict[str, tuple[Text, Text]] = {

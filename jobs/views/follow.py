@@ -40,14 +40,9 @@ def jobs_in_sight(request: PersonRequest) -> QuerySet[Job]:
 @require_safe
 def detail(request: PersonRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(jobs_in_sight(request), pk=pk)
-    stream = request.GET.get("stream", "")
-    stream = stream if stream in STREAMS else STREAMS[0]
-    side = _side(request, job)
     context = {
         **_news(request, job),
-        **side,
-        "stream": stream,
-        "log_file": next((file for file in side["outputs"] if file.path == LOGS[stream]), None),
+        **_side(request, job),
         "streams": STREAMS,
         "may_submit": has_permission(request.user, Permission.SUBMIT_JOB, lab=job.project.lab),
     }
@@ -66,9 +61,8 @@ def news(request: PersonRequest, pk: int) -> HttpResponse:
 def side(request: PersonRequest, pk: int) -> HttpResponse:
     """Polled: cost, runs, files."""
     job = get_object_or_404(jobs_in_sight(request), pk=pk)
-    return render(
-        request, "jobs/side.html", _side(request, job), status=STOP_POLLING if is_settled(job) else 200
-    )
+    status = STOP_POLLING if is_settled(job) else 200
+    return render(request, "jobs/side.html", {**_side(request, job), "polled": True}, status=status)
 
 
 def is_settled(job: Job) -> bool:
@@ -84,6 +78,7 @@ def _news(request: PersonRequest, job: Job) -> dict[str, Any]:
         "job": job,
         "steps": life.of_job(job),
         "reason": reasons.of_job(job),
+        "cost": cost.of_job(job, timezone.now()) if job.state in (State.FAILED, State.CANCELLED) else None,
         "silence": reasons.unreachable(since, is_final=job.is_final) if silent else None,
         "settled": is_settled(job),
         "may_cancel": may_cancel(request, job),
@@ -109,12 +104,16 @@ def _side(request: PersonRequest, job: Job) -> dict[str, Any]:
     readable = job.files_readable_by(request.user)
     files = list(job.files.order_by("path")) if readable else []
     outputs = [file for file in files if file.kind == JobFile.Kind.OUTPUT]
+    stream = request.GET.get("stream", "")
+    stream = stream if stream in STREAMS else STREAMS[0]
     return {
         "job": job,
         "cost": cost.of_job(job, timezone.now()),
         "nodes": job.partition.nodes_for(job.gpus),
         "readable": readable,
         "sent": [file for file in files if file.kind != JobFile.Kind.OUTPUT],
+        "stream": stream,
+        "log_file": next((file for file in outputs if file.path == LOGS[stream]), None),
         "outputs": outputs[:SHOWN_FILES],
         "hidden_outputs": max(len(outputs) - SHOWN_FILES, 0),
         "pictures": [file for file in outputs if file.path.lower().endswith(PREVIEWED)][:PREVIEWS],

@@ -17,6 +17,7 @@ from jobs.states import State
 from portal.models import User
 from tests.conftest import Bell
 from tests.factories import JobFactory
+from tests.pages import words
 
 PARTS = ("", "news/", "side/", "log/stdout/")
 ClientFor = Callable[[User], Client]
@@ -150,6 +151,37 @@ def test_the_charge_is_the_ledgers(
     ledger.charge(allocation, record, running.partition.factor_at(timezone.now()))
     cost = client_for(mei).get(at(ended(running))).context["cost"]
     assert (cost.charged, cost.worst, cost.came_back) == (3600, 7200, 3600)
+
+
+@pytest.mark.parametrize("part", ["", "news/"])
+def test_a_failed_job_says_what_happened_what_it_cost_and_what_to_do(
+    mei: User, running: Job, allocation: Allocation, client_for: ClientFor, part: str
+) -> None:
+    ended(running, State.FAILED, reason="FAILED", exit_code="3:0")
+    page = words(client_for(mei).get(at(running, part)))
+    assert "The script ended with exit code 3. Only the time it ran is charged" in page
+    assert "submit it again" in page
+    record = run_of(running, "FAILED", gpu_seconds=3600)
+    ledger.charge(allocation, record, running.partition.factor_at(timezone.now()))
+    assert "Charged: 1 GPU-h, for the time it ran." in words(client_for(mei).get(at(running, part)))
+
+
+def test_a_failed_job_that_never_ran_cost_nothing(mei: User, running: Job, client_for: ClientFor) -> None:
+    ended(running, State.FAILED, reason="BOOT_FAIL", started_at=None)
+    assert "Nothing was charged." in words(client_for(mei).get(at(running)))
+
+
+def test_the_logs_download_appears_when_the_job_has_ended(
+    mei: User, running: Job, client_for: ClientFor
+) -> None:
+    assert "log-download" not in client_for(mei).get(at(running, "side/")).content.decode()
+    ended(running)
+    log = JobFile.objects.create(job=running, kind=JobFile.Kind.OUTPUT, path="stderr.log", size=1)
+    assert (
+        f'href="{at(running)}files/{log.pk}/"'
+        in client_for(mei).get(at(running, "side/?stream=stderr")).content.decode()
+    )
+    assert "log-download" not in client_for(mei).get(at(running, "side/")).content.decode()
 
 
 @pytest.mark.parametrize("part", PARTS)
