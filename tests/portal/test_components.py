@@ -109,9 +109,17 @@ def test_a_form_that_is_right_says_nothing() -> None:
 
 def test_pages_keep_the_filters() -> None:
     page = Paginator(range(100), 10).get_page(2)
-    html = shown('{% include "components/pagination.html" with what="jobs" %}', "/?q=a+b&page=2", page=page)
+    source = '{% include "components/pagination.html" with counted="100 jobs" %}'
+    html = shown(source, "/?q=a+b&page=2", page=page)
     assert 'href="?q=a+b&amp;page=3"' in html
     assert "11–20 of 100 jobs" in html
+
+
+def test_a_single_page_only_counts() -> None:
+    page = Paginator(range(3), 10).get_page(1)
+    html = shown('{% include "components/pagination.html" with counted="3 jobs" %}', page=page)
+    assert "3 jobs" in html
+    assert "of 3 jobs" not in html
 
 
 def test_a_heading_sorts_the_other_way_the_second_time_and_starts_over_at_page_one() -> None:
