@@ -36,13 +36,12 @@ from tests.asking import (
 from tests.every_url import PARAMETERS, PEOPLE, ROWS, Row
 
 TEXTS = (
-    "", "a\0b", "a\nb", "a\u202eb", "\x1b[31m", "x" * 3000, "9" * 5000, str(10**30), str(2**63), str(2**31), "-1", "0",
-    "1_000", "１２", "NaN", "1e400", "1 or 1=1", "../../etc/passwd", "%x%j", "<img src=x onerror=alert(1)>", "2026-02-30",
-    "9999-12-31", "2026-13", "-password",
+    "", "a\0b", "a\nb", "a\u202eb", "\x1b[31m", "x" * 3000, "9" * 5000, str(10**30), str(2**63), "-1", "１２", "NaN", "1e400",
+    "1 or 1=1", "../../etc/passwd", "<img src=x onerror=alert(1)>", "2026-02-30", "9999-12-31", "-password",
 )  # fmt: skip
 RAW = ("%ED%A0%80", "%FF%FE", "%00", "%", "+", "%u0041")  # a lone surrogate, no UTF-8, NUL, broken escapes
 DEEP_LIST, DEEP_OBJECT = "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000
-JSON_VALUES = (
+JSON_VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 1.5, 10**30, 2**63, 2**31, 10**4000, [], [[]], {}, {"a": 1}, "\ud800", [None], ["\ud800"], [["a\0b"]],
     {"\ud800": "\0"}, ["x"] * 1001,
 )  # fmt: skip
@@ -140,7 +139,7 @@ SENT = [
 def test_in_the_query(row: Row, world: World) -> None:
     client, url = browser_of(who_may(row, world)), url_of(row, world)
     values = [*(quote(text) for text in TEXTS), *RAW]
-    names = (*PARAMETERS[row.address], "unknown")
+    names = PARAMETERS[row.address]
     queries = [f"{name}={value}" for name in names for value in values]
     queries += [f"{name}[]=1&{name}=1&{name}=2" for name in names] + [
         "%00=1",

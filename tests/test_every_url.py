@@ -132,16 +132,20 @@ def said(answer: Any) -> str:
 def is_problem(answer: Any, status: int, method: str) -> bool:
     if method == "HEAD":
         return True
-    return answer["Content-Type"] == "application/problem+json" and answer.json()["status"] == status
+    return bool(answer["Content-Type"] == "application/problem+json" and answer.json()["status"] == status)
 
 
-@pytest.mark.parametrize("address", sorted({row.address for row in ROWS}))
-def test_a_method_without_a_row_is_refused(address: str, world: World) -> None:
+def test_a_method_without_a_row_is_refused(world: World) -> None:
+    for address in sorted({row.address for row in ROWS}):
+        check_other_methods(address, world)
+
+
+def check_other_methods(address: str, world: World) -> None:
     declared = {row.method for row in ROWS if row.address == address}
     known = declared | ({"HEAD"} if "GET" in declared else set())
     url = filled(address, world.optics.values(address) if parameters_of(address) else {})
     for method in (method for method in METHODS if method not in known):
-        for name in (NOBODY, "mei", "sam", "otto"):
+        for name in (NOBODY, "mei", "otto"):
             headers = {"Tus-Resumable": "1.0.0"}
             with undone():
                 client = browser_of(person_named(name, world.people))
@@ -165,8 +169,12 @@ def unknown_method(address: str, method: str, name: str) -> tuple[int, ...]:
 # ── Foreign and nonexistent ──────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if 404 in row.answers.values()], ids=str)
-def test_what_is_foreign_is_like_what_does_not_exist(row: Row, world: World) -> None:
+def test_what_is_foreign_is_like_what_does_not_exist(world: World) -> None:
+    for row in (row for row in ROWS if 404 in row.answers.values()):
+        check_like_nothing(row, world)
+
+
+def check_like_nothing(row: Row, world: World) -> None:
     values = world.optics.values(row.address)
     first = parameters_of(row.address)[0]
     theirs, nothing = filled(row.address, values), filled(row.address, nonexistent(values, first))
@@ -175,8 +183,8 @@ def test_what_is_foreign_is_like_what_does_not_exist(row: Row, world: World) -> 
         with undone():
             foreign = ask_as_told(browser_of(who), row, theirs, world.optics, who)
             missing = ask_as_told(browser_of(who), row, nothing, world.optics, who)
-        assert alike(foreign) == alike(missing), name
-        assert foreign.status_code == 404
+        assert alike(foreign) == alike(missing), f"{row} as {name}"
+        assert foreign.status_code == 404, f"{row} as {name}"
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if len(parameters_of(row.address)) == 2], ids=str)
@@ -221,7 +229,7 @@ def posted(world: World, name: str, address: str, **changed: Any) -> Any:
 def test_ids_of_strangers_in_a_body_are_like_none_at_the_api(world: World) -> None:
     theirs, no_upload = world.folding, str(uuid4())
     upload = str(theirs.files["Otto Brandt"].pk)
-    cases = [
+    cases: list[tuple[str, str, str, str | list[str], str | list[str]]] = [
         ("mei", "/api/v1/jobs/", "project", theirs.project.slug, "nowhere"),
         ("ivo", "/api/v1/jobs/", "project", theirs.project.slug, "nowhere"),
         ("mei", "/api/v1/quote/", "project", theirs.project.slug, "nowhere"),
@@ -232,14 +240,16 @@ def test_ids_of_strangers_in_a_body_are_like_none_at_the_api(world: World) -> No
         ("mei", "/api/v1/jobs/", "inputs", [upload], [no_upload]),
     ]
     for name, address, field, foreign, nothing in cases:
-        one, other = (posted(world, name, address, **{field: value}) for value in (foreign, nothing))
-        assert one.status_code == 400, (name, address, field, one.content)
-        assert set(one.json()["errors"]) == {field}
-        assert one.content.replace(
-            foreign[0].encode() if isinstance(foreign, list) else foreign.encode(), b""
-        ) == (
-            other.content.replace(nothing[0].encode() if isinstance(nothing, list) else nothing.encode(), b"")
-        ), (name, address, field)
+        one = posted(world, name, address, **{field: foreign})
+        other = posted(world, name, address, **{field: nothing})
+        assert (one.status_code, set(one.json()["errors"])) == (400, {field}), (name, address, field)
+        assert without(foreign, one.content) == without(nothing, other.content), (name, address, field)
+
+
+def without(given: str | list[str], content: bytes) -> bytes:
+    """What is told, without repeating what was given."""
+    text = given if isinstance(given, str) else given[0]
+    return content.replace(text.encode(), b"")
 
 
 def test_an_upload_of_the_same_lab_is_not_ones_own_either(world: World) -> None:
