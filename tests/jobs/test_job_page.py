@@ -79,6 +79,7 @@ def test_it_tells_state_life_and_cost(mei: User, running: Job, client_for: Clien
     shown = response.content.decode()
     assert [step.state for step in response.context["steps"]] == ["done", "done", "now", "next"]
     assert "It is running." in shown
+    assert "Only the time it ran is charged" not in shown
     assert response.context["cost"].running == pytest.approx(2 * 30 * 60, abs=10)
     assert "secret-script.sh" in shown
 
