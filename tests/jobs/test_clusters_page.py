@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounting.models import Allocation, Cluster, Partition, QuarantinedRecord
 from jobs.models import ClusterHealth, Job
 from portal.models import User
 from tests.factories import ClusterAccountFactory, ClusterFactory, CollectionFactory, JobFactory
+from tests.pages import browser, words
 
 URL = "/jobs/clusters/"
 ClientFor = Callable[[User], Client]
@@ -105,3 +107,12 @@ def test_the_dot_says_since_when_it_does_not(mei: User, firefly: Cluster, client
 def test_for_staff_it_leads_to_the_page(sam: User, firefly: Cluster, client_for: ClientFor) -> None:
     ClusterHealth.objects.create(cluster=firefly, answered_at=timezone.now())
     assert f'href="{URL}" title="Firefly is up"' in shown(client_for(sam), "/")
+
+
+def test_a_silent_accounting_is_told_apart_from_a_silent_cluster(sam: User, firefly: Cluster) -> None:
+    ClusterHealth.objects.create(
+        cluster=firefly, answered_at=timezone.now(), problem="sacct did not end in time."
+    )
+    page = words(browser(sam).get(reverse("jobs:clusters")))
+    assert "The queue answers, the accounting does not." in page
+    assert "sacct did not end in time." in page
