@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 
 from accounting.periods import Month
 from accounting.reports.balances import AllocationStanding
-from accounting.reports.programmes import Cell, Programme, ProgrammeRow
+from accounting.reports.corrections import CorrectionRow
+from accounting.reports.programmes import Cell, ProgrammeRow, Usage
 from accounting.reports.spending import Burn
 from accounting.units import hours
 from portal.charts import Chart, Series
@@ -18,17 +19,18 @@ BANDS = 5  # rows that get a colour of their own; the rest is one more
 POINTS = 40  # of a line
 
 
-def by_month(programme: Programme) -> Chart:
+def by_month(usage: Usage) -> Chart:
     """Stacked bars: the largest institutions, and the others together."""
-    months = list(programme.period.months)
-    top = sorted(programme.rows, key=lambda row: -row.total.gpu_seconds)[:BANDS]
-    rest = [row for row in programme.rows if row not in top]
+    months = list(usage.period.months)
+    ranked = sorted(usage.rows, key=lambda row: -row.total.gpu_seconds)
+    top, rest = ranked[:BANDS], ranked[BANDS:]
     series = [
         Series(name_of(row), [hours(row.by_month.get(month, Cell()).gpu_seconds) for month in months])
         for row in top
     ]
     if rest:
-        series.append(Series(_("Others"), [hours(_sum(rest, month)) for month in months]))
+        others = [usage.by_month[month].gpu_seconds - _sum(top, month) for month in months]
+        series.append(Series(_("Others"), [hours(seconds) for seconds in others]))
     return Chart(
         title=_("GPU-hours by institution and month"),
         unit=_("GPU-h"),
@@ -39,7 +41,7 @@ def by_month(programme: Programme) -> Chart:
     )
 
 
-def name_of(row: ProgrammeRow) -> str:
+def name_of(row: ProgrammeRow | CorrectionRow) -> str:
     if row.kind == "few":
         return _("Institutions with fewer than three active people")
     if row.kind == "unassigned":

@@ -17,6 +17,7 @@ from django.db import models, transaction
 from accounting import registry
 from accounting.models import ChargeFactor, Cluster, Partition
 from accounting.registry import Registry, RegistryErrors, below
+from portal.mail_domains import check_domain
 from portal.models import Funder, Institution, Lab, Membership, Project, Role, User
 from portal.models.audit import record
 from portal.models.people import LAB_ROLES
@@ -64,7 +65,11 @@ class _Desk:
 
     def cluster(self, wanted: registry.Cluster) -> None:
         where = f"clusters → {wanted.name}"
-        told = {"title": wanted.title, "accepts_jobs": wanted.accepts_jobs}
+        told = {
+            "title": wanted.title,
+            "accepts_jobs": wanted.accepts_jobs,
+            "accounts_need_approval": wanted.accounts_need_approval,
+        }
         cluster = self.put(where, Cluster, key={"name": wanted.name}, told=told)
         for partition in wanted.partitions if cluster else ():
             self.partition(cluster, partition, below(where, f"partitions → {partition.name}"))
@@ -92,11 +97,18 @@ class _Desk:
 
     def institution(self, wanted: registry.Institution) -> None:
         where = f"institutions → {wanted.slug}"
-        told = {"name": wanted.name, "country": wanted.country}
+        told = {"name": wanted.name, "country": wanted.country, "mail_domain": self.domain(where, wanted)}
         fixed = {"account": wanted.account}
         institution = self.put(where, Institution, key={"slug": wanted.slug}, told=told, fixed=fixed)
         for lab in wanted.labs if institution else ():
             self.lab(institution, lab, below(where, f"labs → {lab.slug}"))
+
+    def domain(self, where: str, wanted: registry.Institution) -> str | None:
+        try:
+            return check_domain(wanted.mail_domain) if wanted.mail_domain else wanted.mail_domain
+        except ValidationError as error:
+            self.say(below(where, "mail_domain"), error.messages[0].rstrip("."))
+            return None
 
     def lab(self, institution: Institution | None, wanted: registry.Lab, where: str) -> None:
         key = {"institution": institution, "slug": wanted.slug}

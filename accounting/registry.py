@@ -45,6 +45,7 @@ class Cluster:
     name: str
     title: str
     accepts_jobs: bool
+    accounts_need_approval: bool | None = None  # whether staff approve each POSIX user before it is made
     partitions: tuple[Partition, ...] = ()
 
 
@@ -78,6 +79,7 @@ class Institution:
     account: str
     name: str
     country: str | None = None
+    mail_domain: str | None = None  # people with an address in it may ask to join its labs
     labs: tuple[Lab, ...] = ()
 
 

@@ -5,10 +5,11 @@ Times are aware datetimes in UTC with whole seconds.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
+A_DAY = timedelta(days=1)
 HELD_NOW = frozenset({"RUNNING", "SUSPENDED"})
 
 
@@ -21,9 +22,8 @@ class Anomaly(StrEnum):
     END_AFTER_AS_OF = "end_after_as_of"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One allocation's record (never a step) in the scheduler's accounting."""
+class Run(NamedTuple):
+    """One allocation's record (never a step) in the scheduler's accounting. (A tuple: millions are made in an import.)"""
 
     cluster: str
     db_index: str  # "" where the scheduler gives none
@@ -39,8 +39,10 @@ class Run:
     state: str  # one word: COMPLETED, CANCELLED, NODE_FAIL …
     gpus: int  # R2: allocated devices, all types
     gpus_by_type: tuple[tuple[str, int], ...] = ()  # typed part, sorted by type
+    shards: int = 0  # R11: parts of shared devices; no devices
     exit_code: str = ""
     time_limit_minutes: int | None = None
+    source: bytes = b""  # a mark of the text that it was read from, where one is kept
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -51,8 +53,7 @@ class Run:
         return (self.cluster, f"{self.job_id_raw}@{submitted}")
 
 
-@dataclass(frozen=True)
-class Holding:
+class Holding(NamedTuple):
     """For how long a run held its devices, as known at a moment: [start, end), maybe empty."""
 
     start: datetime | None
@@ -73,14 +74,21 @@ class Holding:
 
     def by_day(self) -> Iterator[tuple[date, int]]:
         """R9: (UTC day, GPU-seconds) for each day with any; the parts sum to `gpu_seconds`."""
-        if self.start is None or self.end is None or not self.gpu_seconds:
+        for day, seconds in self.seconds_by_day() if self.gpus else ():
+            yield day, self.gpus * seconds
+
+    def seconds_by_day(self) -> Iterator[tuple[date, int]]:
+        """R9: (UTC day, seconds held) for each day with any."""
+        if self.start is None or self.end is None or self.end <= self.start:
             return
+        day, last = self.start.date(), self.end.date()
         cursor = self.start
-        while cursor < self.end:
-            midnight = datetime.combine(cursor.date() + timedelta(days=1), time.min, tzinfo=UTC)
-            upto = min(midnight, self.end)
-            yield cursor.date(), self.gpus * int((upto - cursor).total_seconds())
-            cursor = upto
+        while day < last:
+            midnight = datetime.combine(day + A_DAY, time.min, tzinfo=UTC)
+            yield day, int((midnight - cursor).total_seconds())
+            day, cursor = day + A_DAY, midnight
+        if cursor < self.end:
+            yield day, int((self.end - cursor).total_seconds())
 
 
 def holding(run: Run, *, as_of: datetime, in_queue: bool) -> Holding:

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from defusedcsv import csv
+from collections.abc import Iterator
 
 from accounting.charts import name_of
+from accounting.reports.corrections import Corrections
 from accounting.reports.programmes import Programme
 from accounting.units import hours
-
-
-class _Passing:
-    """What csv.writer writes to: hands each line on instead of keeping it."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_text(lines: Iterable[Iterable[object]]) -> Iterator[str]:
-    """Streams; no cell can be taken for a formula by a spreadsheet."""
-    writer = csv.writer(_Passing(), lineterminator="\n")
-    return (writer.writerow(line) for line in lines)
-
 
 PROGRAMME_HEAD = (
     "institution",
@@ -41,7 +26,7 @@ def programme_lines(programme: Programme) -> Iterator[tuple[str, ...]]:
     yield PROGRAMME_HEAD
     as_of = f"{programme.as_of:%Y-%m-%dT%H:%M:%SZ}"
     until = f"{programme.complete_until:%Y-%m-%dT%H:%M:%SZ}" if programme.complete_until else ""
-    for row in programme.rows:
+    for row in programme.usage.rows:
         for month, cell in sorted(row.by_month.items()):
             yield (
                 name_of(row).strip(),
@@ -53,3 +38,31 @@ def programme_lines(programme: Programme) -> Iterator[tuple[str, ...]]:
                 as_of,
                 until,
             )
+
+
+CORRECTIONS_HEAD = (
+    "dated",
+    "month",
+    "institution",
+    "kind",
+    "gpu_hours",
+    "gpu_seconds",
+    "weighted_gpu_seconds",
+    "as_of",
+)
+
+
+def correction_lines(found: Corrections) -> Iterator[tuple[str, ...]]:
+    """The head, then one line for each month of entry, month that it concerns, and row."""
+    yield CORRECTIONS_HEAD
+    for row in found.rows:
+        yield (
+            str(row.dated),
+            str(row.month),
+            name_of(row).strip(),
+            row.kind,
+            str(hours(row.gpu_seconds)),
+            str(row.gpu_seconds),
+            str(row.weighted_gpu_seconds),
+            f"{found.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        )

@@ -21,9 +21,12 @@ def charged(gpu_seconds: int, factor: Decimal) -> int:
     return int((gpu_seconds * factor).quantize(Decimal(1), ROUND_HALF_EVEN))
 
 
-def worst_case(gpus: int, time_limit_minutes: int, factor: Decimal) -> int:
-    """What a job can cost at most: GPUs × time limit × factor, in GPU-seconds."""
-    return charged(gpus * time_limit_minutes * 60, factor)
+def worst_case(gpus: int, time_limit_minutes: int, factor: Decimal, *, tasks: int = 1) -> int:
+    """What a job can cost at most: GPUs × time limit × factor, in GPU-seconds; of an array, × tasks that can still run.
+
+    Rounded task by task, as each is charged for itself.
+    """
+    return tasks * charged(gpus * time_limit_minutes * 60, factor)
 
 
 def percent(part: int, whole: int) -> Decimal:

@@ -18,6 +18,20 @@ class Cluster(models.Model):
     accepts_jobs = models.BooleanField(
         default=False, help_text=_("Off for clusters of which the portal only keeps the accounting.")
     )
+    accounts_need_approval = models.BooleanField(
+        default=False, help_text=_("Whether the centre's staff approve each POSIX user before it is made.")
+    )
+
+    shards_per_gpu = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "How many shards of a shared GPU weigh as much as the whole one. Empty: shards weigh nothing."
+        ),
+    )
+
+    usage_version = models.PositiveBigIntegerField(default=0, editable=False)  # +1 with each change of usage
 
     class Meta:
         ordering = ["name"]
@@ -89,3 +103,27 @@ class ChargeFactor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.partition} × {self.factor.normalize():f}"
+
+
+class GpuWeight(models.Model):
+    """How much an hour of a GPU type weighs from a day on, beside others: reports show device-hours and weighted hours.
+
+    No type: devices without a known one. A type without a weight weighs 1; a MIG slice is a type of its own.
+    """
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="weights")
+    gpu_type = models.CharField(_("GPU type"), max_length=40, blank=True)
+    weight = models.DecimalField(max_digits=10, decimal_places=6, validators=[MinValueValidator(0)])
+    valid_from = models.DateField()
+
+    class Meta:
+        ordering = ["cluster", "gpu_type", "valid_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "gpu_type", "valid_from"], name="one_weight_at_a_time"
+            ),
+            models.CheckConstraint(condition=models.Q(weight__gte=0), name="weight_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gpu_type or '-'} × {self.weight.normalize():f}"

@@ -7,7 +7,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounting.models.allocations import Allocation, Review
+from accounting.models.allocations import Allocation
+from accounting.models.reviews import Review, Tranche
 from accounting.models.usage import UsageRecord
 from portal.models import User
 
@@ -22,6 +23,9 @@ class Hold(models.Model):
 
     allocation = models.ForeignKey(Allocation, models.PROTECT, related_name="holds")
     reference = models.CharField(max_length=40, unique=True)  # the job's token
+    person = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+"
+    )  # whose job it is
     gpu_seconds = models.BigIntegerField()
     taken_at = models.DateTimeField(default=timezone.now, editable=False)
     released_at = models.DateTimeField(null=True, blank=True)
@@ -55,6 +59,7 @@ class LedgerEntry(models.Model):
     actor = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
     review = models.ForeignKey(Review, models.PROTECT, null=True, blank=True, related_name="entries")
+    tranche = models.ForeignKey(Tranche, models.PROTECT, null=True, blank=True, related_name="entries")
     usage_record = models.ForeignKey(
         UsageRecord, models.PROTECT, null=True, blank=True, related_name="entries"
     )
@@ -63,12 +68,26 @@ class LedgerEntry(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
+        indexes = [models.Index(fields=["allocation", "-at", "-id"], name="entries_newest_first")]
         constraints = [
             models.UniqueConstraint(
                 fields=["usage_record"], condition=Q(kind="charge"), name="one_charge_per_run"
             ),
             models.UniqueConstraint(
-                fields=["review"], condition=Q(kind="grant"), name="one_grant_per_review"
+                fields=["review"], condition=Q(kind="grant", tranche=None), name="one_grant_per_review"
+            ),
+            models.UniqueConstraint(
+                fields=["tranche"], condition=Q(kind="grant"), name="one_grant_per_tranche"
+            ),
+            # A decision, or a renewal's carry-over, moves hours once: out of one allocation, into another.
+            models.UniqueConstraint(
+                fields=["review", "allocation"], condition=Q(kind="transfer"), name="one_transfer_per_review"
+            ),
+            models.UniqueConstraint(
+                fields=["cites"], condition=Q(kind="transfer"), name="one_arrival_per_departure"
+            ),
+            models.UniqueConstraint(
+                fields=["usage_record"], condition=Q(kind="refund"), name="one_refund_per_run"
             ),
             models.CheckConstraint(
                 name="entry_sign_fits_kind",

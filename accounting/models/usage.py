@@ -18,7 +18,8 @@ class UsageRecord(models.Model):
     shown to staff as unassigned). `identity` is Run.identity's second part.
     """
 
-    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="usage_records")
+    # The constraints' own indexes begin with the cluster: another one would only cost time.
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="usage_records", db_index=False)
     identity = models.CharField(max_length=80)
     job_id_raw = models.CharField(max_length=40)
     job_id = models.CharField(max_length=80)
@@ -34,12 +35,17 @@ class UsageRecord(models.Model):
     time_limit_minutes = models.PositiveIntegerField(null=True)
     gpus = models.PositiveIntegerField()
     gpus_by_type = models.JSONField(default=dict)
+    gpu_type = models.CharField(max_length=40, blank=True)  # of the devices that it does not name a type of
+    shards = models.PositiveIntegerField(default=0)  # parts of shared devices: no devices
     held_until = models.DateTimeField(null=True)  # end of what is counted; empty where nothing is
     gpu_seconds = models.BigIntegerField()
     provisional = models.BooleanField(default=False)
     anomaly = models.CharField(max_length=20, blank=True, choices=[(a.value, a.value) for a in Anomaly])
     project = models.ForeignKey(Project, models.PROTECT, null=True, related_name="usage_records")
     person = models.ForeignKey(User, models.PROTECT, null=True, related_name="usage_records")
+    source = models.BinaryField(
+        max_length=16, default=b""
+    )  # a mark of the imported text: the same is skipped
     changed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -53,7 +59,9 @@ class UsageRecord(models.Model):
         ]
         indexes = [
             models.Index(fields=["cluster", "account", "start"], name="usage_by_account"),
-            models.Index(fields=["cluster", "job_id_raw"], name="usage_by_job"),
+            models.Index(fields=["cluster", "job_id"], name="usage_of_job"),
+            models.Index(fields=["cluster"], condition=Q(project=None) | ~Q(anomaly=""), name="odd_usage"),
+            models.Index(fields=["cluster"], condition=Q(provisional=True), name="running_usage"),
         ]
 
     def __str__(self) -> str:
@@ -63,17 +71,20 @@ class UsageRecord(models.Model):
 class UsageDay(models.Model):
     """GPU-seconds by UTC day and all that reports ask for. Made from UsageRecords; can be made anew at any time."""
 
-    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="usage_days")
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="usage_days", db_index=False)
     day = models.DateField()
     account = models.CharField(max_length=100, blank=True)
     user = models.CharField(max_length=100, blank=True)
     partition = models.CharField(max_length=100, blank=True)
     gpu_type = models.CharField(max_length=40, blank=True)
     state = models.CharField(max_length=30)
-    project = models.ForeignKey(Project, models.PROTECT, null=True, related_name="usage_days")
+    project = models.ForeignKey(
+        Project, models.PROTECT, null=True, related_name="usage_days", db_index=False
+    )  # usage_day_by_project
     person = models.ForeignKey(User, models.PROTECT, null=True, related_name="usage_days")
     gpu_seconds = models.BigIntegerField()
     provisional_gpu_seconds = models.BigIntegerField(default=0)  # the part of it that may still change
+    shard_seconds = models.BigIntegerField(default=0)  # in cells of the type "shard"; never GPU-seconds
 
     class Meta:
         ordering = ["day", "cluster", "account"]
@@ -82,13 +93,19 @@ class UsageDay(models.Model):
                 fields=["cluster", "day", "account", "user", "partition", "gpu_type", "state"],
                 name="one_row_per_usage_cell",
             ),
-            models.CheckConstraint(condition=Q(gpu_seconds__gt=0), name="usage_day_positive"),
+            models.CheckConstraint(
+                condition=Q(gpu_seconds__gt=0, shard_seconds=0) | Q(gpu_seconds=0, shard_seconds__gt=0),
+                name="usage_day_positive",
+            ),
             models.CheckConstraint(
                 condition=Q(provisional_gpu_seconds__gte=0, provisional_gpu_seconds__lte=F("gpu_seconds")),
                 name="provisional_is_a_part",
             ),
         ]
-        indexes = [models.Index(fields=["project", "day"], name="usage_day_by_project")]
+        indexes = [
+            models.Index(fields=["project", "day"], name="usage_day_by_project"),
+            models.Index(fields=["day"], name="usage_day_by_day"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.account} {self.gpu_seconds}"

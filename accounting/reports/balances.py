@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+
+from django.db.models import F, Min, Q
 
 from accounting import ledger
 from accounting.ledger import Balance
-from accounting.models import Allocation
+from accounting.models import Allocation, AllocationState
 from portal.models import Project, Role, User
 from portal.models.people import CENTRE_ROLES
+
+NEARLY_USED_PERCENT = 90
+SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,25 @@ class AllocationStanding:
         return min(max((self.on - self.allocation.start).days, 0), self.days_total)
 
     @property
+    def until(self) -> date:
+        """Its last day; in grace, the last day on which what is left can be used."""
+        return self.allocation.end if self.on <= self.allocation.end else self.allocation.usable_until
+
+    @property
+    def state(self) -> AllocationState:
+        return self.allocation.state_on(self.on)
+
+    @property
     def is_active(self) -> bool:
         return self.allocation.is_active(self.on)
+
+    @property
+    def nearly_used(self) -> bool:
+        return self.balance.available * 100 < self.balance.granted * (100 - NEARLY_USED_PERCENT)
+
+    @property
+    def ends_soon(self) -> bool:
+        return self.allocation.end - self.on <= SOON
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,10 @@ class Standing:
         return found or self.active
 
     @property
+    def suspended(self) -> tuple[AllocationStanding, ...]:
+        return tuple(one for one in self.allocations if one.state == AllocationState.SUSPENDED)
+
+    @property
     def clusters(self) -> tuple[str, ...]:
         """The titles of the clusters on which the usable ones are."""
         return tuple(dict.fromkeys(one.allocation.cluster.title for one in self.usable))
@@ -66,7 +92,7 @@ class Standing:
     @property
     def until(self) -> date | None:
         """The day on which the next of its hours end."""
-        return min((one.allocation.end for one in self.usable), default=None)
+        return min((one.until for one in self.usable), default=None)
 
 
 def standings(projects: Iterable[Project], *, on: date) -> list[Standing]:
@@ -87,5 +113,13 @@ def my_standings(user: User, *, on: date, most: int = 6) -> list[Standing]:
     projects = Project.objects.active().of_labs_of(user)
     if Role.INSTITUTION_ADMIN in user.roles and not user.roles & {*CENTRE_ROLES}:
         projects = Project.objects.active().visible_to(user)
-    rows = standings(projects.select_related("lab"), on=on)
-    return sorted(rows, key=lambda row: (row.until or date.max, row.project.title))[:most]
+    running = Q(allocations__start__lte=on, allocations__usable_until__gte=on, allocations__suspended_at=None)
+    soonest = projects.annotate(until=Min("allocations__end", filter=running)).order_by(
+        F("until").asc(nulls_last=True), "title", "pk"
+    )
+    return standings(soonest.select_related("lab")[:most], on=on)
+
+
+def at_risk(standings: Iterable[Standing]) -> list[AllocationStanding]:
+    """Of the hours that jobs can use now: those that end soon or are nearly used up."""
+    return [one for row in standings for one in row.usable if one.nearly_used or one.ends_soon]

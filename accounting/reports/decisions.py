@@ -5,49 +5,87 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from django.db.models import (
-    Count,
-    F,
-    Q,
-    Sum,
-)
+from django.db.models import BigIntegerField, Case, Count, F, Q, Sum, Value, When, Window
+from django.db.models.functions import RowNumber
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
-from accounting.models import AllocationRequest, LedgerEntry, Review
+from accounting.models import (
+    COMMENTABLE,
+    AllocationRequest,
+    LedgerEntry,
+    LedgerSum,
+    Review,
+    TechnicalReview,
+    Tranche,
+)
+from accounting.models.requests import AllocationRequestQuerySet
+from accounting.reports.queue import mine_first
+from portal.lists import first_and_count
 from portal.models import AuditEvent, Role, User
 from portal.models.people import CENTRE_ROLES
+
+Verdict = Review.Verdict
 
 # ── What waits for me? ───────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Requests whose next step is the person's: to decide on, or to finish and send."""
+    """Requests whose next step is the person's: to review, to decide on, to agree to, or to finish and send."""
 
+    to_review: list[TechnicalReview] = field(default_factory=list)
     to_decide: list[AllocationRequest] = field(default_factory=list)
     to_decide_count: int = 0
+    to_consent: list[AllocationRequest] = field(default_factory=list)
     to_finish: list[AllocationRequest] = field(default_factory=list)
+
+
+SHOWN = ("project__lab__institution", "cluster", "created_by")
+UNSENT = (AllocationRequest.State.DRAFT, AllocationRequest.State.RETURNED)
 
 
 def waiting_for(user: User, *, most: int = 5) -> Waiting:
     """For Home. The centre decides, oldest first; a PI finishes drafts and what was returned."""
-    mine = AllocationRequest.objects.visible_to(user).select_related(
-        "project__lab__institution", "cluster", "created_by"
-    )
-    to_decide = mine.waiting().exclude(created_by=user).order_by("submitted_at", "pk")
-    decides = bool(user.roles & {*CENTRE_ROLES})
-    to_finish = mine.filter(
-        state__in=(AllocationRequest.State.DRAFT, AllocationRequest.State.RETURNED),
-        project__lab__in=[m.lab_id for m in user.current_memberships if m.role == Role.PI],
-    )
+    finish, consent = _of_led_labs(user, most)
+    if not user.roles & {*CENTRE_ROLES}:
+        return Waiting(to_consent=consent, to_finish=finish)
+    to_decide = to_decide_by(user, AllocationRequest.objects.visible_to(user)).select_related(*SHOWN)
+    to_review = TechnicalReview.objects.waiting_for(user).select_related("request__project__lab")
+    decide, count = first_and_count(to_decide, most)
     return Waiting(
-        to_decide=list(to_decide[:most]) if decides else [],
-        to_decide_count=to_decide.count() if decides else 0,
-        to_finish=list(to_finish.order_by("created_at", "pk")[:most]),
+        to_review=list(to_review.order_by("due", "pk")[:most]),
+        to_decide=decide,
+        to_decide_count=count,
+        to_consent=consent,
+        to_finish=finish,
     )
+
+
+def _of_led_labs(user: User, most: int) -> tuple[list[AllocationRequest], list[AllocationRequest]]:
+    """What a PI has to finish, and transfers to agree to, the oldest of each first: one query."""
+    led = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
+    if not led:
+        return [], []
+    unsent = Q(state__in=UNSENT, project__lab__in=led)
+    offered = Q(pk__in=AllocationRequest.objects.offered_to(user).unanswered().values("pk"))
+    is_unsent = Case(When(state__in=UNSENT, then=1), default=0)
+    since = Case(When(state__in=UNSENT, then="created_at"), default="submitted_at")
+    found = AllocationRequest.objects.filter(unsent | offered).select_related(*SHOWN, "to_project")
+    placed = found.annotate(place=Window(RowNumber(), partition_by=is_unsent, order_by=(since, "pk")))
+    rows = list(placed.filter(place__lte=most).order_by("place"))
+    return [one for one in rows if one.state in UNSENT], [one for one in rows if one.state not in UNSENT]
+
+
+def to_decide_by(user: User, visible: AllocationRequestQuerySet) -> Any:
+    """What waits for the centre, without what `user` asked for, shall review first, or can't be second for."""
+    waiting = mine_first(visible.waiting(), user).exclude(created_by=user)
+    second = Q(state=AllocationRequest.State.ENDORSED)
+    if Role.APPROVER in user.roles:
+        second &= Q(first_approver=user.pk)
+    return waiting.exclude(second).exclude(rank=0).order_by("rank", "submitted_at", "pk")
 
 
 # ── What has an institution had so far? ──────────────────────────────────────
@@ -65,42 +103,29 @@ class History:
 
 
 def histories(institutions: Iterable[int]) -> dict[int, History]:
-    """By the institution's pk: two queries, whatever their number."""
+    """By the institution's pk: one query, whatever their number."""
     institutions = set(institutions)
-    of_runs = Q(usage_record__isnull=False)
-    sums = {
-        row["pk"]: row
-        for row in LedgerEntry.objects.filter(allocation__project__lab__institution__in=institutions)
-        .order_by()
-        .values(pk=F("allocation__project__lab__institution"))
-        .annotate(
-            granted=Sum("gpu_seconds", filter=~of_runs, default=0),
-            used=Sum("gpu_seconds", filter=of_runs, default=0),
-        )
-    }
+    of_runs = Q(of_runs=True)
     states = AllocationRequest.State
-    counts = {
-        row["pk"]: row
-        for row in AllocationRequest.objects.filter(project__lab__institution__in=institutions)
-        .order_by()
-        .values(pk=F("project__lab__institution"))
-        .annotate(
-            asked=Count("id", filter=~Q(state=states.DRAFT)),
-            approved=Count("id", filter=Q(state=states.APPROVED)),
-            rejected=Count("id", filter=Q(state=states.REJECTED)),
-        )
-    }
-    nothing = {"granted": 0, "used": 0, "asked": 0, "approved": 0, "rejected": 0}
-    return {
-        pk: History(
-            granted=(sums.get(pk) or nothing)["granted"],
-            used=-(sums.get(pk) or nothing)["used"],
-            requests=(counts.get(pk) or nothing)["asked"],
-            approved=(counts.get(pk) or nothing)["approved"],
-            rejected=(counts.get(pk) or nothing)["rejected"],
-        )
-        for pk in institutions
-    }
+    hours = LedgerSum.objects.filter(allocation__project__lab__institution__in=institutions).order_by()
+    requests = AllocationRequest.objects.filter(project__lab__institution__in=institutions).order_by()
+    of_hours = hours.values(institution=F("allocation__project__lab__institution")).annotate(
+        one=Sum("gpu_seconds", filter=~of_runs & ~Q(kind=LedgerEntry.Kind.EXPIRY), default=0),
+        two=-Sum("gpu_seconds", filter=of_runs, default=0),
+        three=Value(None, BigIntegerField()),
+    )
+    of_requests = requests.values(institution=F("project__lab__institution")).annotate(
+        one=Count("id", filter=~Q(state=states.DRAFT)),
+        two=Count("id", filter=Q(state=states.APPROVED)),
+        three=Count("id", filter=Q(state=states.REJECTED)),
+    )
+    figures = {pk: [0, 0, 0, 0, 0] for pk in institutions}
+    for row in of_hours.union(of_requests, all=True):
+        if row["three"] is None:
+            figures[row["institution"]][:2] = row["one"], row["two"]
+        else:
+            figures[row["institution"]][2:] = row["one"], row["two"], row["three"]
+    return {pk: History(*five) for pk, five in figures.items()}
 
 
 # ── What happened to a request? ──────────────────────────────────────────────
@@ -110,14 +135,22 @@ Tone = Literal["ok", "wait", "warn", "bad", "off"]
 
 @dataclass(frozen=True)
 class StoryLine:
-    """One event of a request. `gpu_seconds` where it names an amount; `words` as somebody wrote them."""
+    """One event of a request. `gpu_seconds` where it names an amount; `words` as somebody wrote them.
+
+    `inside`: said within the centre; the lab doesn't read it.
+    """
 
     at: datetime
     who: str
     what: str
     tone: Tone
     gpu_seconds: int | None = None
+    asked: int | None = None  # beside what was awarded
     words: str = ""
+    conditions: str = ""
+    tranches: tuple[Tranche, ...] = ()
+    comments: tuple[tuple[str, str], ...] = ()  # beside fields: the field's label, and what was said of it
+    inside: bool = False
 
 
 EVENTS: dict[str, tuple[Promise, Tone]] = {
@@ -125,37 +158,75 @@ EVENTS: dict[str, tuple[Promise, Tone]] = {
     "allocation request changed": (gettext_lazy("changed"), "off"),
     "allocation request submitted": (gettext_lazy("sent to the centre"), "wait"),
     "allocation request withdrawn": (gettext_lazy("withdrawn"), "off"),
+    "allocation request consented": (gettext_lazy("receiver agreed"), "ok"),
+    "allocation request not consented": (gettext_lazy("receiver declined"), "warn"),
 }
 VERDICTS: dict[str, tuple[Promise, Tone]] = {
-    Review.Verdict.APPROVED: (gettext_lazy("approved"), "ok"),
-    Review.Verdict.RETURNED: (gettext_lazy("returned for changes"), "warn"),
-    Review.Verdict.REJECTED: (gettext_lazy("rejected"), "bad"),
+    Verdict.ENDORSED: (gettext_lazy("first approval"), "wait"),
+    Verdict.OBJECTED: (gettext_lazy("not agreed"), "warn"),
+    Verdict.APPROVED: (gettext_lazy("approved"), "ok"),
+    Verdict.RETURNED: (gettext_lazy("returned for changes"), "warn"),
+    Verdict.REJECTED: (gettext_lazy("rejected"), "bad"),
 }
+ADVICE: dict[str, tuple[Promise, Tone]] = {
+    TechnicalReview.State.ASKED: (gettext_lazy("technical review asked of %(reviewer)s"), "wait"),
+    TechnicalReview.State.WRITTEN: (
+        gettext_lazy("technical review by %(reviewer)s: %(score)s of 5"),
+        "ok",
+    ),
+    TechnicalReview.State.CONFLICTED: (gettext_lazy("conflict of interest of %(reviewer)s"), "off"),
+    TechnicalReview.State.CALLED_OFF: (
+        gettext_lazy("technical review by %(reviewer)s called off"),
+        "off",
+    ),
+}
+AMONG_THE_CENTRE = (Verdict.ENDORSED, Verdict.OBJECTED)
 
 
-def story(request: AllocationRequest) -> list[StoryLine]:
-    """From the first draft to the decision, the oldest first: two queries."""
+def story(request: AllocationRequest, *, inside: bool) -> list[StoryLine]:
+    """From the first draft to the decision, the oldest first. `inside`: also what the centre says among itself."""
     events = AuditEvent.objects.about(request).filter(action__in=EVENTS).select_related("actor")
-    reviews = request.reviews.select_related("reviewer")
     lines = [
         StoryLine(
             event.at,
             str(event.actor or ""),
-            str(EVENTS[event.action][0]),
-            EVENTS[event.action][1],
-            event.detail.get("gpu_seconds"),
+            *_words(EVENTS[event.action]),
+            gpu_seconds=event.detail.get("gpu_seconds"),
+            words=event.detail.get("note", ""),
         )
-        for event in events
+        for event in events.order_by("at", "pk")
     ]
-    lines += [
-        StoryLine(
-            review.at,
-            str(review.reviewer),
-            str(VERDICTS[review.verdict][0]),
-            VERDICTS[review.verdict][1],
-            review.gpu_seconds_awarded or None,
-            review.comment,
-        )
-        for review in reviews
-    ]
-    return sorted(lines, key=lambda line: line.at)
+    lines += [_of_review(request, review) for review in request.reviews.all()]
+    if inside:
+        lines += [_of_advice(review) for review in request.technical_reviews.all()]
+    return sorted((line for line in lines if inside or not line.inside), key=lambda line: line.at)
+
+
+def _of_review(request: AllocationRequest, review: Review) -> StoryLine:
+    by_policy = review.reviewer is None
+    labels = {name: str(label) for name, label in COMMENTABLE}
+    return StoryLine(
+        review.at,
+        "" if by_policy else str(review.reviewer),
+        gettext("approved by policy") if by_policy else str(VERDICTS[review.verdict][0]),
+        VERDICTS[review.verdict][1],
+        review.gpu_seconds_awarded or None,
+        request.gpu_seconds_asked if review.gpu_seconds_awarded else None,
+        gettext(review.comment) if by_policy else review.comment,
+        review.conditions,
+        tuple(review.tranches.all()),
+        tuple((labels.get(one.field, one.field), one.text) for one in review.field_comments.all()),
+        inside=review.verdict in AMONG_THE_CENTRE,
+    )
+
+
+def _of_advice(review: TechnicalReview) -> StoryLine:
+    """Its latest step: what was asked is said by whom it was asked of."""
+    what, tone = ADVICE[review.state]
+    words = {"reviewer": review.reviewer, "score": review.score}
+    at = review.answered_at or review.asked_at
+    return StoryLine(at, "", str(what) % words, tone, words=review.comment, inside=True)
+
+
+def _words(event: tuple[Promise, Tone]) -> tuple[str, Tone]:
+    return str(event[0]), event[1]

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import (
-    BigIntegerField,
     Case,
     F,
-    Max,
     Min,
     Q,
     QuerySet,
+    Subquery,
     Sum,
     Value,
     When,
-    Window,
 )
-from django.db.models.functions import Cast, Coalesce, TruncDate
+from django.db.models.functions import Coalesce, TruncDate
 
-from accounting.models import Allocation, LedgerEntry, UsageDay
+from accounting.models import Allocation, LedgerEntry, LedgerSum, UsageCorrection, UsageDay
 from accounting.reports.balances import AllocationStanding
+from accounting.reports.kept import kept
 from accounting.units import percent
-from portal.models import Project
+from portal.models import Membership, Project
 
 # ── Who uses a project's hours? ──────────────────────────────────────────────
 
@@ -36,21 +37,49 @@ class Share:
     name: str
     gpu_seconds: int
     percent: Decimal
+    others: int = 0  # how many people this sums up
 
 
-def shares(project: Project) -> list[Share]:
-    """Device-seconds by person, of all time, the largest first."""
-    rows = list(
-        UsageDay.objects.filter(project=project)
-        .values("person__name", "person", posix=Case(When(person=None, then=F("user")), default=Value("")))
-        .order_by()
-        .annotate(sum=Sum("gpu_seconds"))
-        .order_by("-sum")
+def shares(project: Project, *, most: int = 10) -> list[Share]:
+    """Device-seconds by person, of all time, the largest first; then, once there is any, the lab's people who used nothing.
+
+    Who is past `most` is summed up in the last, without a name.
+    """
+    by_person = _used_by_person(project)
+    if not by_person:
+        return []
+    total = sum(by_person.values())
+    used = sorted(
+        ((name or posix, seconds) for (name, _person, posix), seconds in by_person.items()),
+        key=lambda one: -one[1],
     )
-    total = sum(row["sum"] for row in rows)
-    return [
-        Share(row["person__name"] or row["posix"], row["sum"], percent(row["sum"], total)) for row in rows
-    ]
+    idle = _idle(project, {person for _name, person, _posix in by_person}, room=most + 1 - len(used))
+    count = len(used) + len(idle)
+    everybody = [*used, *((name, 0) for name in idle)]
+    shown, others = (everybody[:most], everybody[most:]) if count > most + 1 else (everybody, [])
+    found = [Share(name, seconds, percent(seconds, total)) for name, seconds in shown]
+    rest = sum(seconds for _, seconds in others)
+    return [*found, Share("", rest, percent(rest, total), len(others))] if others else found
+
+
+def _used_by_person(project: Project) -> dict[tuple[str | None, int | None, str], int]:
+    """(name, pk, POSIX user where nobody is known) → GPU-seconds, with what came after a month was closed."""
+    found: dict[tuple[str | None, int | None, str], int] = defaultdict(int)
+    posix = Case(When(person=None, then=F("user")), default=Value(""))
+    for model in (UsageDay, UsageCorrection):
+        rows = model.objects.filter(project=project).values("person__name", "person", posix=posix).order_by()
+        for row in rows.annotate(sum=Sum("gpu_seconds")):
+            found[row["person__name"], row["person"], row["posix"]] += row["sum"]
+    return found
+
+
+def _idle(project: Project, active: set[int | None], *, room: int) -> list[str]:
+    """Those who work in the project's lab now and used nothing; by name, if there is room to show one."""
+    people = Membership.objects.current().filter(lab=project.lab_id)
+    if room <= 0:
+        return [""] * len(set(people.order_by().values_list("user", flat=True)) - active)
+    names = dict(people.order_by("user__name", "user").values_list("user", "user__name"))
+    return [name for pk, name in names.items() if pk not in active]
 
 
 # ── How fast are the hours used? ─────────────────────────────────────────────
@@ -74,20 +103,22 @@ class Burn:
 def burn(standing: AllocationStanding) -> Burn:
     """One query. No forecast from fewer than seven days, or where nothing is used or left."""
     allocation, today = standing.allocation, min(standing.on, standing.allocation.end)
-    used = _used_by_day(allocation)
+    used = _used_by_day(allocation, standing.balance.runs)
     days = [allocation.start + timedelta(days=n) for n in range((today - allocation.start).days + 1)]
     left, rest = (
         [],
-        standing.balance.granted - sum(amount for day, amount in used.items() if day < allocation.start),
+        standing.balance.budget - sum(amount for day, amount in used.items() if day < allocation.start),
     )
     for day in days:
         rest -= used.get(day, 0)
         left.append(rest)
     soon, late = _lasts(used, standing, len(days))
-    return Burn(tuple(days), tuple(left), standing.balance.granted, soon, late)
+    return Burn(tuple(days), tuple(left), standing.balance.budget, soon, late)
 
 
-def _used_by_day(allocation: Allocation) -> dict[date, int]:
+@kept
+def _used_by_day(allocation: Allocation, runs: int) -> Mapping[date, int]:
+    """`runs` is the mark."""
     rows = (
         allocation.entries.filter(usage_record__isnull=False)
         .order_by()
@@ -97,7 +128,9 @@ def _used_by_day(allocation: Allocation) -> dict[date, int]:
     return {row["day"]: -row["sum"] for row in rows}
 
 
-def _lasts(used: dict[date, int], standing: AllocationStanding, days: int) -> tuple[date | None, date | None]:
+def _lasts(
+    used: Mapping[date, int], standing: AllocationStanding, days: int
+) -> tuple[date | None, date | None]:
     if days < 7 or standing.balance.available <= 0 or not standing.is_active:
         return None, None
     paces = []
@@ -136,24 +169,48 @@ def statement(allocation: Allocation) -> Statement:
     def total(*wanted: str) -> Sum:
         return Sum("gpu_seconds", filter=Q(kind__in=wanted), default=0)
 
+    def at(*order: str) -> Min:
+        return Min(Subquery(allocation.entries.order_by(*order).values("at")[:1]))  # found by an index
+
     return Statement(
-        **allocation.entries.aggregate(
+        **allocation.sums.aggregate(
             granted=total(kinds.GRANT),
             charged=total(kinds.CHARGE),
             corrected=total(kinds.ADJUSTMENT, kinds.REFUND),
             moved=total(kinds.TRANSFER, kinds.EXPIRY),
             closing=Sum("gpu_seconds", default=0),
-            first_at=Min("at"),
-            last_at=Max("at"),
+            first_at=at("at", "pk"),
+            last_at=at("-at", "-pk"),
         )
     )
 
 
-def statement_lines(allocation: Allocation) -> QuerySet[LedgerEntry]:
-    """The entries, newest first, each with `balance_after`."""
-    running = Window(Sum("gpu_seconds"), order_by=[F("at").asc(), F("pk").asc()])
-    return (
-        allocation.entries.annotate(balance_after=Cast(running, BigIntegerField()))
-        .select_related("usage_record__person", "actor", "cites")
-        .order_by("-at", "-pk")
-    )
+@dataclass(frozen=True)
+class StatementLine:
+    """One entry, and where the allocation stood after it."""
+
+    entry: LedgerEntry
+    balance_after: int
+
+
+def entries(allocation: Allocation) -> QuerySet[LedgerEntry]:
+    """What a statement lists, newest first."""
+    return allocation.entries.select_related("usage_record__person", "actor", "cites").order_by("-at", "-pk")
+
+
+def statement_lines(page: Sequence[LedgerEntry]) -> list[StatementLine]:
+    """Some entries in a row of those, with the balance after each: what all sum up to, less what is newer. One query."""
+    if not page:
+        return []
+    newest = page[0]
+    theirs = LedgerEntry.objects.filter(allocation=newest.allocation_id, at__gte=newest.at).order_by()
+    newer = theirs.exclude(at=newest.at, pk__lte=newest.pk).values("allocation")
+    since = Coalesce(Subquery(newer.annotate(sum=Sum("gpu_seconds")).values("sum")), 0)
+    balance = LedgerSum.objects.filter(allocation=newest.allocation_id).aggregate(
+        now=Sum("gpu_seconds") - since
+    )["now"]
+    lines = []
+    for entry in page:
+        lines.append(StatementLine(entry, balance))
+        balance -= entry.gpu_seconds
+    return lines

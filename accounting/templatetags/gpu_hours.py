@@ -8,12 +8,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounting.units import hours
-from portal.words import THIN, figure, grouped
+from portal.words import THIN, figure, grouped, kept_by_language
 
 register = template.Library()
 
 
 @register.filter
+@kept_by_language
 def gpu_hours(gpu_seconds: int | None) -> str | SafeString:
     """4335300 → "1 204.25 GPU-h", for sentences and figures; whole hours without decimals."""
     if gpu_seconds is None:
@@ -22,6 +23,7 @@ def gpu_hours(gpu_seconds: int | None) -> str | SafeString:
 
 
 @register.filter
+@kept_by_language
 def hours_only(gpu_seconds: int | None) -> str | SafeString:
     """Two decimals and no unit, for a column whose heading names the unit."""
     if gpu_seconds is None:

@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 
 from accounting import charts
 from accounting.periods import Month
+from accounting.reports.corrections import CorrectionRow
 from accounting.reports.programmes import Programme, ProgrammeRow
 from accounting.templatetags.gpu_hours import gpu_hours_bare, hours_only
 from portal.words import THIN, figure
@@ -20,15 +21,15 @@ register = template.Library()
 @register.filter
 def in_words(programme: Programme) -> str:
     """The sentence on top: what was used, by how many, of what."""
-    institutions = sum(row.kind == "institution" for row in programme.rows)
+    institutions = sum(row.kind == "institution" for row in programme.usage.rows)
     words = {
-        "used": gpu_hours_bare(programme.total.gpu_seconds),
+        "used": gpu_hours_bare(programme.usage.total.gpu_seconds),
         "period": programme.period.words,
         "awarded": gpu_hours_bare(programme.awarded),
         "share": percent(programme.share),
         "n": institutions,
     }
-    if not programme.rows:
+    if not programme.usage.rows:
         return _("No GPU-hours were used in this period (%(period)s).") % words
     if programme.share is None or not institutions:
         return _("%(used)s GPU-hours were used, %(period)s.") % words
@@ -59,7 +60,7 @@ def percent(number: Decimal | None) -> str:
 
 
 @register.filter
-def name_of(row: ProgrammeRow) -> str:
+def name_of(row: ProgrammeRow | CorrectionRow) -> str:
     return charts.name_of(row)
 
 

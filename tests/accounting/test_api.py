@@ -66,6 +66,7 @@ def test_an_allocation_has_its_balance_and_its_ledger(mei: User, otto: User, all
         "granted": 5000 * HOUR,
         "used": 2 * HOUR,
         "held": 0,
+        "expired": 0,
         "balance": 4998 * HOUR,
         "available": 4998 * HOUR,
     }

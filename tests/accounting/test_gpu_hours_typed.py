@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.forms import parse_gpu_hours, typed_hours
+from accounting.forms.fields import parse_gpu_hours, typed_hours
 from accounting.units import MAX_GPU_SECONDS, charged, from_hours, hours
 
 

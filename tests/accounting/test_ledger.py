@@ -16,19 +16,20 @@ from accounting.ledger import Balance, NotEnough
 from accounting.models import Allocation, Hold, LedgerEntry, UsageRecord
 from accounting.usage import record_runs
 from portal.models import User
+from portal.models.audit import record
 from tests.factories import AllocationFactory, HoldFactory, RunFactory
 
 HOUR = 3600
 
 
 @pytest.fixture
-def record(allocation: Allocation) -> UsageRecord:
+def run(allocation: Allocation) -> UsageRecord:
     """Two GPUs for an hour on the project's account, charged."""
     record_runs([RunFactory.create()], cluster=allocation.cluster, as_of=timezone.now(), in_queue=())
     return UsageRecord.objects.get()
 
 
-def test_a_balance_is_granted_less_used_less_held(allocation: Allocation, record: UsageRecord) -> None:
+def test_a_balance_is_granted_less_used_less_held(allocation: Allocation, run: UsageRecord) -> None:
     HoldFactory.create(allocation=allocation, gpu_seconds=10 * HOUR)
     balance = ledger.balance(allocation)
     assert balance == Balance(granted=5000 * HOUR, used=2 * HOUR, held=10 * HOUR)
@@ -58,14 +59,29 @@ def test_the_database_refuses_to_change_or_remove_an_entry(allocation: Allocatio
     assert LedgerEntry.objects.get().gpu_seconds == 5000 * HOUR
 
 
-def test_a_run_is_charged_once(allocation: Allocation, record: UsageRecord) -> None:
-    assert ledger.charge(allocation, record, Decimal(1)) is None
+BY_HAND = {
+    "sqlite": ["UPDATE {} SET id = id", "DELETE FROM {}"],
+    "postgresql": ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {} CASCADE"],
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["accounting_ledgerentry", "portal_auditevent"])
+def test_the_database_refuses_it_by_hand_too(allocation: Allocation, table: str, sam: User) -> None:
+    record("hours granted", allocation, by=sam)
+    for statement in BY_HAND[connection.vendor]:
+        with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
+            cursor.execute(statement.format(table))
+
+
+def test_a_run_is_charged_once(allocation: Allocation, run: UsageRecord) -> None:
+    assert ledger.charge(allocation, run, Decimal(1)) is None
     with pytest.raises(IntegrityError), transaction.atomic():
         LedgerEntry.objects.create(
             allocation=allocation,
             kind=LedgerEntry.Kind.CHARGE,
             gpu_seconds=-1,
-            usage_record=record,
+            usage_record=run,
             factor=Decimal(1),
         )
 
@@ -96,10 +112,10 @@ def test_a_correction_needs_a_reason(allocation: Allocation, sam: User) -> None:
 
 
 def test_a_fact_that_changed_is_corrected_at_the_first_price(
-    allocation: Allocation, record: UsageRecord
+    allocation: Allocation, run: UsageRecord
 ) -> None:
-    record.gpu_seconds = 3 * HOUR
-    correction = ledger.charge(allocation, record, Decimal("0.5"))
+    run.gpu_seconds = 3 * HOUR
+    correction = ledger.charge(allocation, run, Decimal("0.5"))
     assert correction is not None
     assert (correction.kind, correction.gpu_seconds, correction.factor) == ("adjustment", -HOUR, Decimal(1))
     assert ledger.balance(allocation).used == 3 * HOUR

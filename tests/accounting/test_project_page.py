@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import time_machine
@@ -99,6 +98,13 @@ def test_the_page_says_what_is_left_and_who_used_it(mei: User, used: Allocation)
     assert "Mei Lin" in page and "75.0 %" in page
     assert "old-hand" in page and "25.0 %" in page
     assert "Submit job" in page and "Ask for GPU-hours" not in page
+
+
+def test_who_used_nothing_stands_last(used: Allocation, ivo: User) -> None:
+    names = [share.name for share in spending.shares(used.project)]
+    assert names == ["Mei Lin", "old-hand", ivo.name]
+    few = spending.shares(used.project, most=1)
+    assert (few[-1].others, few[-1].name) == (2, "")
 
 
 def test_hours_on_a_cluster_that_takes_no_jobs_come_last_and_are_not_added_up(
@@ -208,14 +214,14 @@ def test_the_statement_belongs_to_the_projects(mei: User, used: Allocation) -> N
 
 
 def test_the_balance_runs_from_line_to_line_over_the_pages(used: Allocation) -> None:
-    entries: Any = spending.statement_lines(used).values_list
-    lines = list(entries("gpu_seconds", "balance_after"))
+    entries = list(spending.entries(used))
+    lines = spending.statement_lines(entries)
     running = 0
-    for gpu_seconds, balance_after in reversed(lines):
-        running += gpu_seconds
-        assert balance_after == running
+    for line in reversed(lines):
+        running += line.entry.gpu_seconds
+        assert line.balance_after == running
     assert running == ledger.balance(used).balance
-    assert list(entries("gpu_seconds", "balance_after")[1:2]) == lines[1:2]
+    assert spending.statement_lines(entries[1:2]) == lines[1:2]
 
 
 def test_more_entries_take_no_more_queries(mei: User, used: Allocation) -> None:

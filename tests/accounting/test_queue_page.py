@@ -7,10 +7,24 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounting import actions, ledger
-from accounting.models import Allocation, AllocationRequest, Cluster, Review
-from portal.models import Project, User
-from tests.factories import AllocationRequestFactory, ProjectFactory
+from accounting import ledger
+from accounting.actions import requests, reviews
+from accounting.models import (
+    Allocation,
+    AllocationRequest,
+    Cluster,
+    FieldComment,
+    Review,
+    Submission,
+)
+from portal.models import Project, Role, User
+from tests.factories import (
+    AllocationRequestFactory,
+    MembershipFactory,
+    ProjectFactory,
+    ReviewFactory,
+    TechnicalReviewFactory,
+)
 from tests.pages import browser, queries_of, words
 
 QUEUE = "/requests/queue/"
@@ -66,10 +80,93 @@ def test_an_empty_queue_says_so(sam: User) -> None:
     assert "New requests appear here" in words(browser(sam).get(QUEUE))
 
 
-def test_more_requests_take_no_more_queries(sam: User, asked: AllocationRequest) -> None:
+def test_what_waits_for_me_comes_first(
+    sam: User, ann: User, firefly: Cluster, asked: AllocationRequest
+) -> None:
+    """My technical reviews, second approvals that I may give, then the oldest."""
+    days = timedelta(days=1)
+
+    def waiting(title: str, age: int, **more: str) -> AllocationRequest:
+        return AllocationRequestFactory.create(
+            cluster=firefly, project__title=title, submitted_at=timezone.now() - age * days, **more
+        )
+
+    waiting("Oldest", 9)
+    ReviewFactory.create(request=waiting("By me", 8, state="endorsed"), reviewer=ann, verdict="endorsed")
+    ReviewFactory.create(request=waiting("By sam", 2, state="endorsed"), reviewer=sam, verdict="endorsed")
+    TechnicalReviewFactory.create(request=asked, reviewer=ann)
+    page = words(browser(ann).get(QUEUE))
+    order = ["Squeezed light", "By sam", "Oldest", "By me"]
+    assert sorted(order, key=page.index) == order
+    assert "yours: second approval" in page
+    seen_by_staff = words(browser(sam).get(QUEUE))
+    assert sorted(order, key=seen_by_staff.index) == ["Oldest", "By me", "By sam", "Squeezed light"]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "found"),
+    [
+        ({"institution": "north"}, {"Squeezed light"}),
+        ({"kind": "supplement"}, set()),
+        ({"cluster": "firefly"}, {"Squeezed light"}),
+        ({"cluster": "other", "institution": ""}, {"Elsewhere"}),
+        ({"kind": "nonsense", "cluster": "nowhere", "call": "9" * 30}, {"Squeezed light", "Elsewhere"}),
+        ({"institution": "nobody's"}, set()),
+    ],
+)
+def test_it_is_narrowed_by_the_address(
+    sam: User, asked: AllocationRequest, narrow: dict[str, str], found: set[str]
+) -> None:
+    AllocationRequestFactory.create(project__title="Elsewhere", cluster__name="other")
+    page = words(browser(sam).get(QUEUE, narrow))
+    assert {title for title in ("Squeezed light", "Elsewhere") if title in page} == found
+
+
+def test_it_is_sorted_by_the_address(sam: User, asked: AllocationRequest) -> None:
+    AllocationRequestFactory.create(project__title="Larger", gpu_hours=9000)
+    page = words(browser(sam).get(QUEUE, {"sort": "-asked"}))
+    assert page.index("Larger") < page.index("Squeezed light")
+
+
+def test_more_requests_take_no_more_queries(sam: User, ann: User, asked: AllocationRequest) -> None:
+    def reviewed(request: AllocationRequest) -> None:
+        ReviewFactory.create(request=request, verdict="objected")
+        TechnicalReviewFactory.create(request=request)
+
+    reviewed(asked)
     few = queries_of(browser(sam), QUEUE)
-    AllocationRequestFactory.create_batch(5)
-    assert queries_of(browser(sam), QUEUE) == few
+    for request in AllocationRequestFactory.create_batch(29):
+        reviewed(request)
+    assert queries_of(browser(sam), QUEUE) == few <= 15
+
+
+def test_a_request_with_all_that_can_be_takes_few_queries(
+    sam: User, ann: User, asked: AllocationRequest
+) -> None:
+    url = f"/requests/{asked.pk}/"
+    for number in range(1, 6):
+        review = ReviewFactory.create(request=asked, verdict="returned")
+        FieldComment.objects.create(review=review, field="title", text="Shorter.")
+        Submission.objects.create(request=asked, number=number, content={"title": str(number)})
+        TechnicalReviewFactory.create(request=asked)
+    many = queries_of(browser(sam), url)
+    for _ in range(5):
+        MembershipFactory.create(role=Role.APPROVER)
+        TechnicalReviewFactory.create(request=asked)
+    assert queries_of(browser(sam), url) == many <= 15
+
+
+def test_nobody_decides_on_what_they_have_not_read(
+    sam: User, ann: User, ivo: User, asked: AllocationRequest
+) -> None:
+    """Returned by a colleague, changed and sent again while the page was open."""
+    read = browser(ann).get(f"/requests/{asked.pk}/").context["form"]["sent"].value()
+    reviews.return_request(by=sam, request=asked, comment="More.")
+    requests.submit_request(by=ivo, request=AllocationRequest.objects.get())
+    form = {"verdict": "approve", "gpu_hours": "4000", "sent": read}
+    told = words(browser(ann).post(f"/requests/{asked.pk}/decide/", form, follow=True))
+    assert "sent it again since you read it" in told
+    assert not Allocation.objects.exists()
 
 
 # ── The decision ─────────────────────────────────────────────────────────────
@@ -127,10 +224,8 @@ def test_the_lab_reads_the_reason(
 
 
 def test_who_comes_second_reads_who_was_faster(sam: User, ann: User, asked: AllocationRequest) -> None:
-    actions.approve_request(by=sam, request=AllocationRequest.objects.get(), gpu_seconds=3600)
-    assert "Somebody was faster: this request is already approved" in decide(
-        ann, asked, "reject", comment="No."
-    )
+    reviews.approve_request(by=sam, request=AllocationRequest.objects.get(), gpu_seconds=3600)
+    assert "Somebody was faster: this is already approved" in decide(ann, asked, "reject", comment="No.")
     assert Review.objects.get().verdict == "approved"
 
 

@@ -230,3 +230,16 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     latin.write_bytes(b'title = "M\xfcnchen"')
     with pytest.raises(CommandError, match="not UTF-8"):
         call_command("register", str(latin))
+
+
+def test_a_mail_domain_is_told_and_checked(tmp_path: Path) -> None:
+    with_domain = NORTHLAKE.replace(
+        'name = "Northlake University"', 'name = "Northlake University"\nmail_domain = "DOMAIN"'
+    )
+    file = tmp_path / "register.toml"
+    file.write_text(with_domain.replace("DOMAIN", "Northlake.example"))
+    call_command("register", str(file), stdout=io.StringIO())
+    assert Institution.objects.get().mail_domain == "northlake.example"
+    file.write_text(with_domain.replace("DOMAIN", "gmail.com"))
+    with pytest.raises(CommandError, match="mail_domain: Anybody gets an address there"):
+        call_command("register", str(file), stdout=io.StringIO())

@@ -17,7 +17,7 @@ from accounting.periods import Month, Period, last_twelve, parse_month, presets
 from accounting.reports import programmes
 from accounting.reports.programmes import Cell, Scope
 from accounting.usage import Attribution, nobody, record_runs
-from portal.models import Funder, Project, User
+from portal.models import Funder, Institution, Project, User
 from tests.factories import (
     CollectionFactory,
     InstitutionFactory,
@@ -92,7 +92,7 @@ def programme(scope: Scope) -> programmes.Programme:
 
 
 def test_staff_see_every_institution_and_the_unassigned(spring: dict[str, Project]) -> None:
-    rows = {(row.kind, row.name): row for row in programme(Scope()).rows}
+    rows = {(row.kind, row.name): row for row in programme(Scope()).usage.rows}
     assert {key: row.total.gpu_seconds // HOUR for key, row in rows.items()} == {
         ("institution", "Foreign"): 300,
         ("institution", "Large"): 117,
@@ -106,7 +106,7 @@ def test_a_funder_sees_what_it_pays_and_few_people_are_merged(
     spring: dict[str, Project], fund: Funder
 ) -> None:
     found = programme(Scope((fund,)))
-    large, few = found.rows
+    large, few = found.usage.rows
     assert (large.name, {month: cell.gpu_seconds // HOUR for month, cell in large.by_month.items()}) == (
         "Large",
         {MARCH: 30, APRIL: 80},
@@ -114,7 +114,7 @@ def test_a_funder_sees_what_it_pays_and_few_people_are_merged(
     assert large.merged_months == {MAY}
     assert (few.kind, few.name) == ("few", "")
     assert {month: cell.gpu_seconds // HOUR for month, cell in few.by_month.items()} == {MARCH: 10, MAY: 7}
-    assert found.total.gpu_seconds == 127 * HOUR
+    assert found.usage.total.gpu_seconds == 127 * HOUR
 
 
 def test_one_person_of_several_names_is_not_three(firefly: Cluster, fund: Funder) -> None:
@@ -134,26 +134,51 @@ def test_one_person_of_several_names_is_not_three(firefly: Cluster, fund: Funder
             in_queue=(),
             attribute=(lambda run: Attribution(person_id=people[run.user])) if known else nobody,
         )
-    assert [row.kind for row in programme(Scope((fund,))).rows] == ["few"]
+    assert [row.kind for row in programme(Scope((fund,))).usage.rows] == ["few"]
 
 
 def test_the_award_and_the_period_before(spring: dict[str, Project], firefly: Cluster, fund: Funder) -> None:
     use(spring["large"], firefly, 1, 13, "a")
     found = programme(Scope((fund,)))
-    assert (found.used_before, found.awarded, found.share) == (13 * HOUR, 0, None)
+    assert (found.usage.before, found.awarded, found.share) == (13 * HOUR, 0, None)
     assert found.change is not None and round(found.change) == 877
 
 
 def test_a_running_job_is_marked_provisional(firefly: Cluster, fund: Funder) -> None:
     use(project_of("Busy", fund), firefly, 5, 4, "a", "b", "c", running=True)
-    assert programme(Scope((fund,))).total == Cell(12 * HOUR, 12 * HOUR)
+    assert programme(Scope((fund,))).usage.total == Cell(12 * HOUR, 12 * HOUR)
 
 
-def test_it_takes_four_queries_whatever_there_is(
+def test_it_takes_eight_queries_whatever_there_is_and_five_while_no_usage_changes(
     spring: dict[str, Project], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(4):
-        programme(Scope())
+    with django_assert_num_queries(8):
+        first = programme(Scope())
+    with django_assert_num_queries(5):
+        assert programme(Scope()).usage is first.usage
+
+
+def test_what_is_recorded_stands_in_the_next_report(spring: dict[str, Project], firefly: Cluster) -> None:
+    before = programme(Scope()).usage.total
+    use(spring["large"], firefly, 5, 6, "a", running=True)
+    assert programme(Scope()).usage.total == before + Cell(6 * HOUR, 6 * HOUR)
+
+
+def test_a_new_name_stands_in_the_next_report(spring: dict[str, Project]) -> None:
+    assert ("institution", "Large") in {(row.kind, row.name) for row in programme(Scope()).usage.rows}
+    Institution.objects.filter(name="Large").update(name="Larger")
+    assert ("institution", "Larger") in {(row.kind, row.name) for row in programme(Scope()).usage.rows}
+
+
+def test_what_somebody_else_pays_for_now_is_not_in_the_next_report(
+    spring: dict[str, Project], fund: Funder
+) -> None:
+    period = Period(MARCH, MAY)
+    assert programme(Scope((fund,))).usage.total == Cell(127 * HOUR)
+    assert programmes.headline(Scope((fund,)), period).used == 127 * HOUR
+    Project.objects.filter(pk=spring["large"].pk).update(funder=None)
+    assert programme(Scope((fund,))).usage.total == Cell(10 * HOUR)
+    assert programmes.headline(Scope((fund,)), period).used == 10 * HOUR
 
 
 # ── The page ─────────────────────────────────────────────────────────────────

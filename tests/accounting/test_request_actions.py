@@ -11,10 +11,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.utils import timezone
 
-from accounting import actions, ledger
-from accounting.actions import Overtaken
+from accounting import ledger
+from accounting.actions import requests, reviews
 from accounting.models import Allocation, AllocationRequest, Cluster, LedgerEntry, Review
 from portal.models import AuditEvent, Lab, Project, Role, User
+from portal.transitions import Overtaken
 from tests.factories import AllocationRequestFactory, MembershipFactory
 
 State = AllocationRequest.State
@@ -39,7 +40,7 @@ def wish(project: Project, cluster: Cluster, **other: Any) -> dict[str, Any]:
 
 
 def test_a_pi_asks_and_the_centre_has_it(ivo: User, project: Project, firefly: Cluster) -> None:
-    request = actions.request_hours(by=ivo, **wish(project, firefly))
+    request = requests.request_hours(by=ivo, **wish(project, firefly))
     assert (request.state, request.created_by) == (State.SUBMITTED, ivo)
     assert request.submitted_at is not None
     trail = AuditEvent.objects.about(request).order_by("pk").values_list("action", flat=True)
@@ -51,7 +52,7 @@ def test_a_member_and_a_stranger_cannot_ask(
 ) -> None:
     for person in (mei, otto, vera):
         with pytest.raises(PermissionDenied):
-            actions.request_hours(by=person, **wish(project, firefly))
+            requests.request_hours(by=person, **wish(project, firefly))
     assert not AllocationRequest.objects.exists()
 
 
@@ -59,14 +60,14 @@ def test_hours_are_asked_for_active_projects(ivo: User, project: Project, firefl
     Project.objects.update(state=Project.State.CLOSED)
     project.refresh_from_db()
     with pytest.raises(PermissionDenied, match="closed"):
-        actions.request_hours(by=ivo, **wish(project, firefly))
+        requests.request_hours(by=ivo, **wish(project, firefly))
 
 
 def test_an_approval_in_part_grants_what_was_typed(asked: AllocationRequest, sam: User) -> None:
-    allocation = actions.approve_request(
+    allocation = reviews.approve_request(
         by=sam, request=asked, gpu_seconds=3000 * HOURS, comment="To begin with."
     )
-    assert ledger.balance(allocation).available == 3000 * HOURS
+    assert allocation and ledger.balance(allocation).available == 3000 * HOURS
     assert (allocation.start, allocation.end, allocation.project) == (asked.start, asked.end, asked.project)
     review = Review.objects.get()
     assert (review.verdict, review.gpu_seconds_awarded, review.reviewer) == ("approved", 3000 * HOURS, sam)
@@ -79,16 +80,16 @@ def test_nobody_decides_on_their_own(asked: AllocationRequest, ivo: User, optics
     MembershipFactory.create(user=sam, lab=optics)
     for person in (ivo, sam):
         fresh = User.objects.get(pk=person.pk)
-        assert not actions.may_decide(fresh, asked)
+        assert not reviews.may_decide(fresh, asked)
         with pytest.raises(PermissionDenied, match="Nobody decides"):
-            actions.approve_request(by=fresh, request=asked, gpu_seconds=HOURS)
+            reviews.approve_request(by=fresh, request=asked, gpu_seconds=HOURS)
     assert not Allocation.objects.exists()
 
 
 @pytest.mark.parametrize("who", ["mei", "ivo", "ada", "fay", "otto"])
 def test_only_the_centre_decides(asked: AllocationRequest, who: str, request: pytest.FixtureRequest) -> None:
     person: User = request.getfixturevalue(who)
-    for deed in (actions.return_request, actions.reject_request):
+    for deed in (reviews.return_request, reviews.reject_request):
         with pytest.raises(PermissionDenied):
             deed(by=person, request=asked, comment="No.")
     asked.refresh_from_db()
@@ -98,10 +99,10 @@ def test_only_the_centre_decides(asked: AllocationRequest, who: str, request: py
 def test_a_returned_request_is_changed_and_sent_again(
     asked: AllocationRequest, ivo: User, ann: User, firefly: Cluster
 ) -> None:
-    actions.return_request(by=ann, request=asked, comment="How long is one run?")
+    reviews.return_request(by=ann, request=asked, comment="How long is one run?")
     changes = wish(asked.project, firefly, gpu_seconds=7 * HOURS)
     del changes["project"]
-    actions.change_request(by=ivo, request=asked, submit=True, **changes)
+    requests.change_request(by=ivo, request=asked, submit=True, **changes)
     asked.refresh_from_db()
     assert (asked.state, asked.gpu_seconds_asked) == (State.SUBMITTED, 7 * HOURS)
 
@@ -114,7 +115,7 @@ def test_what_the_centre_reads_cannot_change(
     changes = wish(asked.project, firefly)
     del changes["project"]
     with pytest.raises(Overtaken):
-        actions.change_request(by=ivo, request=asked, **changes)
+        requests.change_request(by=ivo, request=asked, **changes)
     assert AllocationRequest.objects.get().gpu_seconds_asked == 4000 * HOURS
 
 
@@ -125,15 +126,15 @@ def test_only_a_waiting_request_is_decided(asked: AllocationRequest, sam: User, 
     AllocationRequest.objects.update(state=state)
     asked.refresh_from_db()
     with pytest.raises(Overtaken):
-        actions.approve_request(by=sam, request=asked, gpu_seconds=HOURS)
+        reviews.approve_request(by=sam, request=asked, gpu_seconds=HOURS)
     assert not Allocation.objects.exists() and not Review.objects.exists()
 
 
 def test_who_comes_second_is_told(asked: AllocationRequest, sam: User, ann: User) -> None:
     seen_by_ann = AllocationRequest.objects.get()
-    actions.approve_request(by=sam, request=asked, gpu_seconds=HOURS)
+    reviews.approve_request(by=sam, request=asked, gpu_seconds=HOURS)
     with pytest.raises(Overtaken, match="already approved"):
-        actions.reject_request(by=ann, request=seen_by_ann, comment="No.")
+        reviews.reject_request(by=ann, request=seen_by_ann, comment="No.")
     assert Review.objects.get().verdict == "approved"
 
 
@@ -142,7 +143,7 @@ def test_two_who_approve_at_once_grant_once(asked: AllocationRequest, sam: User,
     def approve(by: User) -> bool:
         try:
             request = AllocationRequest.objects.select_related("project__lab").get(pk=asked.pk)
-            actions.approve_request(by=by, request=request, gpu_seconds=HOURS)
+            reviews.approve_request(by=by, request=request, gpu_seconds=HOURS)
         except Overtaken:
             return False
         finally:

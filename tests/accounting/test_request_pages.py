@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounting import actions
-from accounting.models import AllocationRequest, Cluster
+from accounting.actions import reviews
+from accounting.models import AllocationRequest, Cluster, Partition
 from portal.models import Project, User
 from tests.factories import AllocationRequestFactory, ReviewFactory
 from tests.pages import assert_like_nowhere, browser, queries_of, words
@@ -22,15 +22,24 @@ def asked(project: Project, firefly: Cluster, ivo: User) -> AllocationRequest:
     return AllocationRequestFactory.create(project=project, cluster=firefly, created_by=ivo, gpu_hours=4000)
 
 
-def typed(cluster: Cluster, **other: str) -> dict[str, str]:
+@pytest.fixture(autouse=True)
+def partitions(a100: Partition, a100_preemptible: Partition) -> None:
+    """Each has a row in the form."""
+
+
+def typed(cluster: Cluster, hours: str = "4000", **other: str) -> dict[str, str]:
     today = timezone.now().date()
     return {
         "cluster": str(cluster.pk),
-        "gpu_hours": "4000",
+        line(cluster): hours,
         "start": f"{today}",
         "end": f"{today + timedelta(days=90)}",
         "justification": "Two hundred runs.",
     } | other
+
+
+def line(cluster: Cluster, name: str = "a100", field: str = "hours") -> str:
+    return f"{field}_{cluster.partitions.get(name=name).pk}"
 
 
 def test_a_pi_sends_a_request(ivo: User, project: Project, firefly: Cluster) -> None:
@@ -68,10 +77,10 @@ def test_a_stranger_finds_nothing(otto: User, vera: User, asked: AllocationReque
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("gpu_hours", "NaN", "Type the hours in digits"),
-        ("gpu_hours", "-5", "without a sign"),
-        ("gpu_hours", "9" * 400, "more than any cluster has"),
-        ("gpu_hours", "", "Type how many GPU-hours"),
+        ("hours", "NaN", "Type the hours in digits"),
+        ("hours", "-5", "without a sign"),
+        ("hours", "9" * 400, "more than any cluster has"),
+        ("hours", "", "Type how many GPU-hours"),
         ("start", "2026-02-30", "Give a date that exists"),
         ("start", "2001-01-01", "This day is over"),
         ("end", "9999-12-31", "too far away"),
@@ -86,24 +95,24 @@ def test_a_stranger_finds_nothing(otto: User, vera: User, asked: AllocationReque
 def test_a_wrong_field_gets_its_sentence_and_the_rest_is_kept(
     ivo: User, project: Project, firefly: Cluster, field: str, value: str, sentence: str
 ) -> None:
-    answer = browser(ivo).post(NEW, typed(firefly) | {"justification": "Kept words.", field: value})
+    field = line(firefly) if field == "hours" else field
+    answer = browser(ivo).post(NEW, typed(firefly, send="1") | {"justification": "Kept words.", field: value})
     assert answer.status_code == 200
     assert sentence in words(answer)
     assert field in answer.context["form"].errors
     if field != "justification":
         assert "Kept words." in answer.content.decode()
-    if field == "gpu_hours":
+    if field == line(firefly):
         assert f'value="{value}"' in answer.content.decode() or not value
     assert not AllocationRequest.objects.exists()
 
 
 def test_a_returned_request_is_changed_and_sent(ivo: User, sam: User, asked: AllocationRequest) -> None:
-    actions.return_request(by=sam, request=asked, comment="How long is one run?")
+    reviews.return_request(by=sam, request=asked, comment="How long is one run?")
     client = browser(ivo)
     page = words(client.get(f"/requests/{asked.pk}/"))
     assert "How long is one run?" in page and "returned for changes" in page
-    assert 'value="4000"' in client.get(f"/requests/{asked.pk}/edit/").content.decode()
-    client.post(f"/requests/{asked.pk}/edit/", typed(asked.cluster, gpu_hours="3000", send="1"))
+    client.post(f"/requests/{asked.pk}/edit/", typed(asked.cluster, "3000", send="1"))
     asked.refresh_from_db()
     assert (asked.state, asked.gpu_seconds_asked) == ("submitted", 3000 * 3600)
 
@@ -141,7 +150,7 @@ def test_the_list_says_what_to_do_first(ivo: User, mei: User, project: Project, 
 
 
 def test_the_list_shows_asked_and_granted(ivo: User, vera: User, asked: AllocationRequest, sam: User) -> None:
-    actions.approve_request(by=sam, request=asked, gpu_seconds=3000 * 3600)
+    reviews.approve_request(by=sam, request=asked, gpu_seconds=3000 * 3600)
     page = words(browser(ivo).get(LIST))
     assert "Squeezed light" in page and "4\u202f000.00".replace("\u202f", " ") in page and "3 000.00" in page
     assert "Squeezed light" not in words(browser(vera).get(LIST))

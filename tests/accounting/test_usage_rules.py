@@ -94,6 +94,16 @@ def test_a_running_job_is_provisional_and_charged_when_it_ended(allocation: Allo
     assert ledger.balance(allocation).used == 8 * HOUR
 
 
+def test_a_run_that_had_ended_and_goes_on_is_provisional_again(allocation: Allocation) -> None:
+    """More of its day becomes provisional than the day grows by."""
+    ended = RunFactory.create(db_index="9", job_id_raw="9", end=NOON + timedelta(hours=2), state="RUNNING")
+    seen([ended], allocation.cluster, as_of=NOON + timedelta(hours=3))
+    going_on = RunFactory.create(db_index="9", job_id_raw="9", end=None, state="RUNNING")
+    seen([going_on], allocation.cluster, as_of=NOON + timedelta(hours=3), queue=["9"])
+    day = UsageDay.objects.get()
+    assert day.gpu_seconds == day.provisional_gpu_seconds == 6 * HOUR
+
+
 def test_an_open_record_outside_the_queue_is_a_runaway_that_counts_nothing(allocation: Allocation) -> None:
     tally = seen([RunFactory.create(end=None, state="RUNNING")], allocation.cluster)
     assert dict(tally.anomalies) == {"runaway": 1}
@@ -147,6 +157,7 @@ def test_the_allocation_that_was_held_pays(project: Project, allocation: Allocat
         cluster=allocation.cluster,
         start=allocation.start,
         end=allocation.end + timedelta(days=1),
+        usable_until=allocation.end + timedelta(days=1),
     )
     record_runs(
         [RunFactory.create()],

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounting.reports.usage_rows import GROUPS, UsageRow, usage
-from accounting.sheets import csv_text
+from portal.sheets import csv_text
 
 
 class Command(BaseCommand):

@@ -1,0 +1,1 @@
+"""What people type about GPU-hours: checked, with a sentence at the field."""
