@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,16 +15,28 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounting import ledger
-from accounting.models import Allocation, Partition
+from accounting.models import Allocation, AllocationState, Capability, Cluster, Partition
 from accounting.units import hours, worst_case
-from jobs import lifecycle, tasks
+from jobs import lifecycle, pressure, tasks
 from jobs.identity import account_for
-from jobs.models import Association, Fetch, Job, JobFile, LogTail, StartEstimate, Upload, new_token
+from jobs.models import (
+    Association,
+    ClusterAccount,
+    Fetch,
+    Job,
+    JobFile,
+    LogTail,
+    StartEstimate,
+    Upload,
+    new_token,
+)
 from jobs.states import State
+from portal.actions.terms import check_accepted
 from portal.doorbell import ring
 from portal.models import Project, User
 from portal.models.audit import record
 from portal.permissions import REFUSALS, Permission, check_permission
+from portal.transitions import Overtaken
 
 LOG_INTEREST = timedelta(seconds=15)  # so long after the last look, nobody is looking
 LOG_PERIOD = timedelta(seconds=2)
@@ -49,34 +61,38 @@ class Quote:
     allocation: Allocation | None
     balance: ledger.Balance | None
     problem: str = ""  # why it can't be submitted, in words
+    allowance: ledger.Allowance | None = None  # of the person, where the PI set a cap
 
     @property
     def after(self) -> int:
         return (self.balance.available if self.balance else 0) - self.cost
 
+    @property
+    def left(self) -> int:
+        """What this person can use of it now."""
+        available = self.balance.available if self.balance else 0
+        return min(available, self.allowance.left) if self.allowance else available
 
-def quote(*, project: Project, partition: Partition, gpus: int, time_limit_minutes: int) -> Quote:
-    """The worst case of a job, against what the project has left on that cluster. Reads only."""
+
+def quote(*, by: User, project: Project, partition: Partition, gpus: int, time_limit_minutes: int) -> Quote:
+    """The worst case of a job, against what the project and the person have left on that cluster. Reads only.
+
+    It is paid by the allocation that ends first, of those that have enough for it.
+    """
     now = timezone.now()
     factor = partition.factor_at(now)
     cost = worst_case(gpus, time_limit_minutes, factor)
-    candidates = list(
-        Allocation.objects.filter(project=project, cluster=partition.cluster_id)
-        .active(now.date())
-        .order_by("end", "pk")
-    )
+    allocations = Allocation.objects.filter(project=project, cluster=partition.cluster_id)
+    candidates = list(allocations.active(now.date()).order_by("end", "pk"))
     if not candidates:
-        return Quote(
-            cost,
-            factor,
-            None,
-            None,
-            _("This project has no GPU-hours on this cluster now. Its PI can ask for some."),
-        )
-    standing = ledger.balances(candidates)
-    payer = next((a for a in candidates if standing[a.pk].available >= cost), None)
-    best = payer or max(candidates, key=lambda a: standing[a.pk].available)
-    return Quote(cost, factor, best, standing[best.pk], "" if payer else _too_little(cost, standing[best.pk]))
+        return Quote(cost, factor, None, None, _no_hours(list(allocations)))
+    balances = ledger.balances(candidates)
+    allowances = ledger.allowances(candidates, by)
+    offers = [Quote(cost, factor, a, balances[a.pk], allowance=allowances.get(a.pk)) for a in candidates]
+    best = next((offer for offer in offers if not _obstacle(offer)), None) or max(
+        offers, key=lambda o: o.left
+    )
+    return replace(best, problem=_obstacle(best))
 
 
 @transaction.atomic
@@ -94,6 +110,8 @@ def create_and_submit(
 ) -> Job:
     """Take the hold, keep the job with its files, and write the audit row: all or nothing. Then ring the worker.
 
+    pressure.Busy: so much waits already that this has to come later.
+    TermsNotAccepted: there is a version of the terms of use that `by` has not accepted.
     `token` may be drawn beforehand: the same one again (a button pressed twice) gives the same job again.
     """
     check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
@@ -102,9 +120,13 @@ def create_and_submit(
     earlier = Job.objects.filter(token=token, owner=by).first()
     if earlier is not None:
         return earlier
+    check_accepted(by)
     _check_open(by, project, partition)
+    pressure.check(by=by, project=project, cluster=partition.cluster)
     _check_files(by, [script, *inputs])
-    offer = quote(project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes)
+    offer = quote(
+        by=by, project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes
+    )
     if offer.allocation is None or offer.problem:
         raise Refused("", offer.problem)
     job = Job.objects.create(
@@ -119,9 +141,13 @@ def create_and_submit(
         time_limit_minutes=time_limit_minutes,
     )
     try:
-        ledger.hold(offer.allocation, offer.cost, reference=job.token)
+        ledger.hold(offer.allocation, offer.cost, reference=job.token, person=by)
     except ledger.NotEnough as short:
         raise Refused("", _too_little(short.wanted, short.balance)) from short
+    except ledger.OverCap as over:
+        raise Refused("", _over_cap(over.wanted, over.allowance)) from over
+    except ledger.NotUsable as gone:
+        raise Refused("", _no_hours([ledger.lock(offer.allocation)])) from gone
     JobFile.objects.bulk_create(
         JobFile(job=job, kind=kind, path=upload.path, size=upload.size, sha256=upload.sha256, upload=upload)
         for kind, upload in [
@@ -183,8 +209,11 @@ def want_estimate(
     None for somebody who has no account on the cluster yet: the scheduler answers only to people it knows.
     """
     check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
-    known = Association.objects.filter(
-        account__user=by, account__cluster=partition.cluster_id, project=project, made_at__isnull=False
+    known = Association.objects.usable().filter(
+        account__user=by,
+        account__cluster=partition.cluster_id,
+        account__state=ClusterAccount.State.ACTIVE,
+        project=project,
     )
     if not known.exists():
         return None
@@ -214,6 +243,26 @@ def want_file(*, by: User, file: JobFile) -> Fetch:
         fetch = Fetch.objects.create(job_file=file, asked_by=by)
         ring(tasks.bring_file, str(fetch.pk))
     return fetch
+
+
+@transaction.atomic
+def approve_account(*, by: User, account: ClusterAccount) -> None:
+    """Let the cluster be asked for a POSIX user, where its centre wants to say so first."""
+    check_permission(by, Permission.APPROVE_ACCOUNTS)
+    waiting = ClusterAccount.objects.awaited().filter(pk=account.pk, approved_at=None)
+    if not waiting.update(approved_at=timezone.now(), approved_by=by):
+        raise Overtaken(_("Somebody was faster: this account is approved already, or not wanted any more."))
+    record("cluster account approved", account, by=by, username=account.username, person=account.user_id)
+    ring(tasks.provision, account.pk)
+
+
+@transaction.atomic
+def ask_for_check(*, by: User, cluster: Cluster) -> None:
+    """Have a worker look anew, whether the cluster's usage can be measured."""
+    check_permission(by, Permission.KEEP_COLLECTING)
+    known, _new = Capability.objects.update_or_create(cluster=cluster, defaults={"wanted_at": timezone.now()})
+    record("measurability to be checked", known, by=by, cluster=cluster.name)
+    ring(tasks.check_cluster, cluster.pk)
 
 
 def _check_readable(by: User, job: Job) -> None:
@@ -257,8 +306,42 @@ def _check_files(by: User, uploads: Sequence[Upload]) -> None:
         )
 
 
+def _obstacle(offer: Quote) -> str:
+    """Why this allocation can't pay for the job, in words; empty if it can."""
+    if offer.balance and offer.cost > offer.balance.available:
+        return _too_little(offer.cost, offer.balance)
+    if offer.allowance and offer.cost > offer.allowance.left:
+        return _over_cap(offer.cost, offer.allowance)
+    return ""
+
+
+def _no_hours(allocations: Sequence[Allocation]) -> str:
+    """Why none of the project's allocations on the cluster can be used today."""
+    today = timezone.now().date()
+    for allocation in allocations:
+        if allocation.state_on(today) == AllocationState.SUSPENDED:
+            return _(
+                "The centre has suspended this project's hours on this cluster: “%(reason)s”. "
+                "Jobs that were submitted before go on."
+            ) % {"reason": allocation.suspension_reason}
+    return _("This project has no GPU-hours on this cluster now. Its PI can ask for some.")
+
+
 def _too_little(wanted: int, balance: ledger.Balance) -> str:
     return _(
         "This job could use up to %(wanted)s GPU-hours, but only %(available)s are available "
         "(%(held)s more are held for unfinished jobs). Ask for fewer GPUs or less time, or ask your PI for more hours."
     ) % {"wanted": hours(wanted), "available": hours(max(balance.available, 0)), "held": hours(balance.held)}
+
+
+def _over_cap(wanted: int, allowance: ledger.Allowance) -> str:
+    return _(
+        "This job could use up to %(wanted)s GPU-hours, but of the %(cap)s that your PI lets you use, %(left)s are left "
+        "(%(used)s are used, %(held)s held for your unfinished jobs). Ask for fewer GPUs or less time, or ask your PI."
+    ) % {
+        "wanted": hours(wanted),
+        "cap": hours(allowance.cap),
+        "left": hours(max(allowance.left, 0)),
+        "used": hours(allowance.used),
+        "held": hours(allowance.held),
+    }

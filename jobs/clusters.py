@@ -1,53 +1,51 @@
-"""One object that speaks for a cluster: where it is (clusters.toml), its dialect, and a login for each role.
+"""One object that speaks for a cluster: where it is, its dialect, and a login for each role.
 
     with connect_to("firefly") as door:
         submissions = door.submit("fp-ada", specs)
 
 Contract. A method tells what the cluster said or raises a ClusterError, whose `transient` says whether the
 same, later, may succeed. None ever means that a job has ended or isn't there. Interrupted: nobody knows what
-the call did. A login is made with the first call, with a certificate of minutes, kept for the next one of the
-same person, and renewed when it is too old; a login node that can't be reached is passed over for the next.
+the call did.
 """
 
 import base64
-import binascii
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from django.conf import settings
 
-from jobs.credentials import CaKeyError, load_ca_key, mint
-from jobs.schedulers import Answer, AnswerError, Call, Records, Scheduler, new_delimiter
-from jobs.schedulers.slurm import Slurm, one_line
-from jobs.spec import ClusterError, FileEntry, JobSpec, Listing, QueueEntry, Submission, Tail, Verdict
-from jobs.ssh import CONNECT_SECONDS, Interrupted, LoginNode, Session, SshError, Unreachable, connect
+from accounting.books import Books
+from jobs.logins import MARGIN, QUICK, Login, document_of
+from jobs.schedulers import AnswerError, Call, Finding, Records, new_delimiter
+from jobs.schedulers.slurm import one_line
+from jobs.sites import ConfigError, Site, read_clusters
+from jobs.spec import (
+    FencesSeen,
+    FileEntry,
+    JobSpec,
+    Listing,
+    QueueEntry,
+    Submission,
+    Tail,
+    Verdict,
+)
+from jobs.ssh import Interrupted, SshError, Unreachable
 
-SCHEDULERS: Mapping[str, Callable[[], Scheduler]] = {"slurm": Slurm}
-
-QUICK = 60  # seconds that the gateway may take for a request about files
-SLOW = 200  # … and for one that asks the scheduler
-MARGIN = 20  # seconds for the way there and back
+SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
 PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
 TRIES = 3  # exchanges in a row that bring a transfer no further
 UPLOAD_CHUNK = 1 << 20
-
-
-class ConfigError(ClusterError):
-    """clusters.toml can't be used; the sentence says what to write."""
+HOUR = timedelta(hours=1)
+SHUT_OUT = "disabled"  # what the centre's answer says of a user who may not log in any more
 
 
 class FileRefused(AnswerError):
     """The cluster will not have this file, or has no room for it; the sentence says why."""
-
-
-# ── Where the clusters are ────────────────────────────────────────────────────────────────────────────
 
 
 def connect_to(name: str) -> "Door":
@@ -58,187 +56,6 @@ def connect_to(name: str) -> "Door":
             f"{settings.CLUSTERS_FILE} has no [clusters.{name}]; it has: {', '.join(clusters) or 'none'}."
         )
     return Door(clusters[name])
-
-
-def read_clusters(path: Path) -> dict[str, "Site"]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"Can't read the clusters file {path} ({error.strerror}). Set CLUSTERS_FILE to a readable file."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}.") from None
-    tables = document.get("clusters")
-    if not isinstance(tables, dict):
-        raise ConfigError(f"{path} names no cluster. Add a table [clusters.NAME].")
-    return {name: _cluster(name, table, path) for name, table in tables.items()}
-
-
-def _cluster(name: str, table: Any, path: Path) -> "Site":
-    where = f"{path}, [clusters.{name}]"
-    scheduler = _text(table, "scheduler", where)
-    if scheduler not in SCHEDULERS:
-        raise ConfigError(f"{where}: scheduler must be one of {', '.join(SCHEDULERS)}.")
-    nodes = table.get("login_nodes")
-    if not isinstance(nodes, list) or not nodes:
-        raise ConfigError(
-            f"{where}: add at least one [[clusters.{name}.login_nodes]] with host, port, host_key."
-        )
-    return Site(
-        name=name,
-        scheduler=SCHEDULERS[scheduler](),
-        username_prefix=_text(table, "username_prefix", where),
-        collector=_text(table, "collector", where),
-        admin=_text(table, "admin", where),
-        ca_key_file=Path(_text(table, "ca_key_file", where)),
-        login_nodes=tuple(_login_node(node, where) for node in nodes),
-        root_account=_text(table, "root_account", where) if "root_account" in table else "",
-    )
-
-
-def _login_node(table: Any, where: str) -> LoginNode:
-    where = f"{where}.login_nodes"
-    key = _text(table, "host_key", where)
-    try:
-        kind, encoded = key.split()[:2]
-        base64.b64decode(encoded, validate=True)
-    except (ValueError, binascii.Error):
-        raise ConfigError(
-            f'{where}: host_key must look like "ssh-ed25519 AAAA…", as ssh-keyscan prints it.'
-        ) from None
-    port = table.get("port", 22)
-    if not isinstance(port, int) or not 0 < port < 65536:
-        raise ConfigError(f"{where}: port must be a number from 1 to 65535.")
-    return LoginNode(_text(table, "host", where), port, f"{kind} {encoded}")
-
-
-def _text(table: Any, key: str, where: str) -> str:
-    value = table.get(key) if isinstance(table, dict) else None
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f'{where}: add {key} = "…".')
-    return value
-
-
-@dataclass(frozen=True)
-class Site:
-    """What is known of a cluster beforehand."""
-
-    name: str
-    scheduler: Scheduler
-    username_prefix: str  # every POSIX user of the portal's begins so
-    collector: str
-    admin: str
-    root_account: str  # the account below which the admin may make others; "": the scheduler's own root
-    ca_key_file: Path = field(repr=False)
-    login_nodes: tuple[LoginNode, ...]
-
-
-# ── Logging in and asking ─────────────────────────────────────────────────────────────────────────────
-
-
-class Login:
-    """A login as one POSIX user: a session when one is needed. Not for several threads."""
-
-    def __init__(self, site: Site, username: str) -> None:
-        self.site = site
-        self.username = username
-        self._session: Session | None = None
-
-    def close(self) -> None:
-        if self._session:
-            self._session.close()
-            self._session = None
-
-    def session(self, seconds: float) -> Session:
-        """A live session that lasts for a call of that many seconds."""
-        if self._session and self._session.lasts(seconds):
-            return self._session
-        self.close()
-        self._session = self._log_in()
-        return self._session
-
-    @contextmanager
-    def talking(self, seconds: float) -> Iterator[Session]:
-        """A session for one call; one that failed is not used again, for it may be half dead."""
-        session = self.session(seconds)
-        try:
-            yield session
-        except SshError:
-            self.close()
-            raise
-
-    def _log_in(self) -> Session:
-        try:
-            ca_key = load_ca_key(self.site.ca_key_file)
-        except CaKeyError as error:
-            raise ConfigError(str(error)) from None
-        for node in self.site.login_nodes:
-            try:
-                return connect(node, mint(ca_key, self.username, datetime.now(UTC)), timeout=CONNECT_SECONDS)
-            except Unreachable as error:
-                unreachable = error
-        raise unreachable
-
-    def ask(self, calls: Sequence[Call], seconds: int = QUICK) -> tuple[list[Answer], datetime]:
-        """All calls in one exchange; their answers, and the cluster's time after the last. `seconds`: for all."""
-        request = {"v": 1, "budget": seconds, "calls": [asdict(call) for call in calls]}
-        deadline = seconds + MARGIN
-        with self.talking(deadline) as session:
-            done = session.run("run", json.dumps(request).encode(), deadline=deadline)
-        document = _document(done.stdout, done.exit)
-        try:
-            answers = [_answer(result) for result in document["results"]]
-            time = datetime.fromtimestamp(document["time"], UTC)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise AnswerError("The gateway's answer can't be understood.", transient=False) from None
-        if len(answers) != len(calls):
-            raise AnswerError("The gateway answered another number of calls than were sent.", transient=False)
-        return answers, time
-
-    def ask_gateway(self, *calls: Call) -> list[dict[str, Any]]:
-        """Verbs of the gateway itself, which answer in JSON."""
-        answers, _ = self.ask(calls)
-        return [_told(call, answer) for call, answer in zip(calls, answers, strict=True)]
-
-
-def _document(text: bytes, exit_code: int) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or document.get("v") != 1:
-        raise AnswerError(f"The gateway gave no answer (exit code {exit_code}).", transient=False)
-    if "error" in document:
-        raise AnswerError(one_line(str(document["error"])), transient=bool(document.get("transient")))
-    return document
-
-
-def _answer(result: Any) -> Answer:
-    exit_code, stdout, stderr = result["exit"], result["stdout"], result["stderr"]
-    if not (
-        isinstance(stdout, str)
-        and isinstance(stderr, str)
-        and (exit_code is None or isinstance(exit_code, int))
-    ):
-        raise TypeError
-    return Answer(exit_code, stdout, stderr, bool(result["truncated"]))
-
-
-def _told(call: Call, answer: Answer) -> dict[str, Any]:
-    if answer.exit_code != 0:
-        said = one_line(answer.stderr.removeprefix("gateway: "))
-        raise AnswerError(f"{call.verb}: {said}", transient=False)
-    try:
-        document = json.loads(answer.stdout)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise AnswerError(f"The gateway's answer to {call.verb} can't be understood.", transient=False)
-    return document
-
-
-# ── The door ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -254,6 +71,15 @@ class Poll:
     trouble: AnswerError | None
     free_gpus: int | None  # None: not known
     asked_at: datetime  # the cluster's time, after all its answers
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A slice of the past: every record with any life in it, and the queue as it is now, read after them."""
+
+    records: Records
+    queue: tuple[QueueEntry, ...]
+    asked_at: datetime  # the cluster's time, after its answers
 
 
 class Door:
@@ -445,12 +271,50 @@ class Door:
         except AnswerError as trouble:
             return Poll(queue, None, trouble, free_gpus, asked_at)
 
+    def pull(self, since: datetime, until: datetime) -> Pull:
+        """The records of a slice, which may be many. Raises TooMuch where a shorter slice may be answered whole."""
+        dialect, delimiter = self.site.scheduler, new_delimiter()
+        calls = [dialect.records(since, until, delimiter), dialect.queue(delimiter)]
+        (recorded, queued), asked_at = self._as(self.site.collector).ask(calls, SLOW)
+        return Pull(
+            dialect.read_records(recorded, delimiter), dialect.read_queue(queued, delimiter), asked_at
+        )
+
+    def probe(self) -> tuple[tuple[Finding, ...], datetime]:
+        """Whether the accounting can be relied on, as the collector sees it, and the cluster's time."""
+        dialect, delimiter = self.site.scheduler, new_delimiter()
+        calls = dialect.probe(datetime.now(UTC), delimiter)
+        answers, asked_at = self._as(self.site.collector).ask(calls, SLOW)
+        return dialect.read_probe(answers, asked_at, delimiter), asked_at
+
+    def books(self, begin: datetime, end: datetime) -> Books:
+        """What the scheduler itself adds up for [begin, end), both whole hours; less, where it has not come so far."""
+        over = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        end = min(end, over)  # no hour is added up before its end
+        if end <= begin:
+            return Books({}, begin, 0)
+        dialect, collector = self.site.scheduler, self._as(self.site.collector)
+        calls = [*dialect.books(begin, end), dialect.is_rolled_up(end - HOUR, end)]
+        (*answers, last), _ = collector.ask(calls, SLOW)
+        if dialect.read_is_rolled_up(last):
+            return dialect.read_books(answers, end)
+        hours = [begin + HOUR * passed for passed in range((end - begin) // HOUR)]
+        told, _ = collector.ask([dialect.is_rolled_up(hour, hour + HOUR) for hour in hours], SLOW)
+        done = [hour for hour, answer in zip(hours, told, strict=True) if dialect.read_is_rolled_up(answer)]
+        if not done:
+            return Books({}, begin, 0)
+        until = done[-1] + HOUR
+        answers, _ = collector.ask(dialect.books(begin, until), SLOW)
+        return dialect.read_books(answers, until)
+
     # Users and their accounts
 
     def account_exists(self, username: str) -> bool:
-        """Whether the POSIX user is there. If the centre refused to make it: an AnswerError in its words."""
+        """Whether the POSIX user is there and may log in. If the centre refused to make it: an AnswerError in its words."""
         calls = (Call("user-exists", (username,)), Call("user-answer", (username,)))
         found, said = self._as(self.site.admin).ask_gateway(*calls)
+        if said.get("state") == SHUT_OUT:
+            return False
         if found.get("exists") is True:
             return True
         if said.get("state") == "refused":
@@ -460,6 +324,29 @@ class Door:
     def provision(self, username: str) -> None:
         """Ask the centre for the POSIX user; `account_exists` says when there is one. Asking twice is asking once."""
         self._as(self.site.admin).ask_gateway(Call("request-user", (username,)))
+
+    def shut_out(self, username: str) -> None:
+        """Ask the centre to end the user's logins and to let no certificate in; `is_shut_out` says when that is done."""
+        self._as(self.site.admin).ask_gateway(Call("disable-user", (username,)))
+
+    def is_shut_out(self, username: str) -> bool:
+        (said,) = self._as(self.site.admin).ask_gateway(Call("user-answer", (username,)))
+        return said.get("state") == SHUT_OUT
+
+    def end_jobs(self, username: str, account: str) -> None:
+        """Cancel whatever `username` has in the queue on `account`: as the admin, who is its coordinator."""
+        dialect, delimiter = self.site.scheduler, new_delimiter()
+        (queued,), _ = self._as(self.site.collector).ask([dialect.queue(delimiter)])
+        entries = dialect.read_queue(queued, delimiter)
+        theirs = [one.scheduler_id for one in entries if (one.user, one.account) == (username, account)]
+        calls = [dialect.end(username, account, job_id) for job_id in theirs]
+        answers, _ = self._as(self.site.admin).ask(calls, SLOW) if calls else ([], None)
+        for answer in answers:
+            dialect.read_cancel(answer)
+
+    def make_accounts(self, accounts: Sequence[str]) -> None:
+        """Have `accounts`, each below the one before. May be repeated."""
+        self.associate("", accounts)
 
     def associate(self, username: str, accounts: Sequence[str]) -> None:
         """Let `username` run on the last of `accounts`, each of which lies below the one before. May be repeated."""
@@ -473,7 +360,12 @@ class Door:
         (*made, shown), _ = admin.ask([*missing, show], SLOW)
         if dialect.read_missing(chain, username, shown):
             said = one_line(" ".join(answer.stderr for answer in made)) or "nothing"
-            raise AnswerError(f"{username} could not be put into {accounts[-1]}: {said}", transient=True)
+            what = (
+                f"{username} could not be put into {accounts[-1]}"
+                if username
+                else f"{accounts[-1]} could not be made"
+            )
+            raise AnswerError(f"{what}: {said}", transient=True)
 
     def dissociate(self, username: str, account: str) -> None:
         """Let `username` run on `account` no longer. May be repeated."""
@@ -481,13 +373,26 @@ class Door:
         answers, _ = self._as(self.site.admin).ask(dialect.dissociate(account, username), SLOW)
         dialect.read_dissociated(account, username, answers)
 
+    # Budgets
+
+    def fences(self, accounts: Sequence[str], changes: Sequence[Call] = ()) -> tuple[list[str], FencesSeen]:
+        """Make the changes, if any, and look at all budgets, in one exchange.
+
+        Before the look, for each change: why it was not made, "" if it was.
+        """
+        dialect = self.site.scheduler
+        look = dialect.fences(self.site.name, accounts)
+        answers, at = self._as(self.site.fencer).ask([*changes, *look], SLOW)
+        made, shown = answers[: len(changes)], answers[len(changes) :]
+        return [dialect.read_change(answer) for answer in made], dialect.read_fences(shown, at)
+
 
 def _put(login: Login, header: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
     deadline = SLOW + MARGIN
     with login.talking(deadline) as session:
         done = session.run("put", _framed(header, source), deadline=deadline)
     try:
-        return _document(done.stdout, done.exit)
+        return document_of(done.stdout, done.exit)
     except AnswerError as error:
         if done.exit == 1:
             raise FileRefused(str(error), transient=error.transient) from None
@@ -512,7 +417,7 @@ def _get(login: Login, token: str, path: str, offset: int) -> Iterator[tuple[int
         while b"\n" not in head and (chunk := next(chunks, b"")):
             head += chunk
         line, _, body = head.partition(b"\n")
-        size = _number(_document(line, 0), "size")
+        size = _number(document_of(line, 0), "size")
         yield size, body
         for chunk in chunks:
             yield size, chunk

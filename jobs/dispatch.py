@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,18 +18,20 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounting.models import Cluster
-from jobs import health, lifecycle
+from jobs import fencing, health, lifecycle, setting_aside
 from jobs.clusters import Door, FileRefused, connect_to
-from jobs.models import ClusterAccount, Job, JobFile, StartEstimate
+from jobs.models import MAX_ATTEMPTS, ClusterAccount, Job, JobFile, StartEstimate
+from jobs.rights import why_ended
 from jobs.spec import ClusterError, JobSpec, Submission, Verdict
 from jobs.states import State
-from portal.permissions import Permission, has_permission
+from portal.words import filesize
 
 log = logging.getLogger(__name__)
 
 STALE = timedelta(seconds=60)  # a claim without a sign of life for so long: its worker is dead
 GRACE = timedelta(seconds=20)  # the scheduler's accounting lags its queue by less
 CLOCKS = timedelta(minutes=5)  # by so much may the cluster's clock differ from ours
+WORTH_ASKING = 16 << 20  # bytes of files, from which the room for them is asked after
 BATCH = 100  # jobs of one person in one remote call
 
 
@@ -39,11 +41,20 @@ def send_waiting(cluster_id: int) -> None:
         return
     cluster = Cluster.objects.get(pk=cluster_id)
     _drop_unwanted(cluster)
+    waiting = _waiting(cluster)
+    if not waiting:
+        return
     with connect_to(cluster.name) as door:
-        for account, jobs in _waiting(cluster).items():
+        try:
+            budgets = fencing.budgets_for(door, cluster, [job for jobs in waiting.values() for job in jobs])
+        except ClusterError as error:
+            _report(cluster, "looking at budgets", error)
+            return
+        for account, theirs in waiting.items():
+            jobs = [job for job in theirs if job.pk in budgets]
             for at in range(0, len(jobs), BATCH):
                 try:
-                    _send(door, account.username, jobs[at : at + BATCH])
+                    _send(door, account.username, jobs[at : at + BATCH], budgets)
                 except ClusterError as error:
                     _report(cluster, f"sending for {account.username}", error)
                     return
@@ -56,12 +67,15 @@ def resolve_unclear(cluster_id: int) -> None:
     cluster = Cluster.objects.get(pk=cluster_id)
     stale = Job.objects.filter(cluster=cluster, state=State.SUBMITTING, claimed_at__lt=timezone.now() - STALE)
     with connect_to(cluster.name) as door:
-        for account, jobs in _by_account(stale.select_related("owner"), cluster).items():
+        for account, jobs in _by_account(stale, cluster).items():
             try:
                 since = min(job.created_at for job in jobs) - CLOCKS
-                found = door.find(account.username, [job.token for job in jobs], since)
+                asker = (
+                    account.username if account.is_active else door.site.collector
+                )  # nobody logs in as them
+                found = door.find(asker, [job.token for job in jobs], since)
                 for job in jobs:
-                    _settle(door, account.username, job, found.get(job.token))
+                    _settle(door, account, job, found.get(job.token))
             except ClusterError as error:
                 _report(cluster, f"looking up jobs of {account.username}", error)
                 return
@@ -74,7 +88,9 @@ def cancel_wanted(cluster_id: int) -> None:
     cluster = Cluster.objects.get(pk=cluster_id)
     wanted = Job.objects.on_cluster(cluster).filter(cancel_requested_at__isnull=False)
     with connect_to(cluster.name) as door:
-        for account, jobs in _by_account(wanted.select_related("owner"), cluster).items():
+        for account, jobs in _by_account(wanted, cluster).items():
+            if not account.is_active:
+                continue  # whoever was shut out: `offboarding` ends their jobs, as the admin
             try:
                 door.cancel(account.username, [(job.token, job.scheduler_id) for job in jobs])
             except ClusterError as error:
@@ -98,14 +114,14 @@ def _waiting(cluster: Cluster) -> dict[ClusterAccount, list[Job]]:
     now = timezone.now()
     jobs = (
         Job.objects.filter(cluster=cluster, state=State.NEW, cancel_requested_at=None)
-        .filter(Q(not_before=None) | Q(not_before__lte=now), attempts__lt=lifecycle.MAX_ATTEMPTS)
+        .filter(Q(not_before=None) | Q(not_before__lte=now), attempts__lt=MAX_ATTEMPTS)
         .select_related("owner", "project__lab", "partition")
         .order_by("pk")
     )
     associated = {
         (account.user_id, project_id): account
         for account in ClusterAccount.objects.filter(cluster=cluster, state=ClusterAccount.State.ACTIVE)
-        for project_id in account.associations.exclude(made_at=None).values_list("project_id", flat=True)
+        for project_id in account.associations.usable().values_list("project_id", flat=True)
     }
     ready: dict[ClusterAccount, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -123,11 +139,14 @@ def _by_account(jobs: Iterable[Job], cluster: Cluster) -> dict[ClusterAccount, l
     return grouped
 
 
-def _send(door: Door, username: str, jobs: Sequence[Job]) -> None:
+def _send(door: Door, username: str, jobs: Sequence[Job], budgets: Mapping[int, str]) -> None:
     claimed = [job for job in jobs if _may_still(job) and lifecycle.mark_submitting(job)]
     try:
-        ready = [job for job in claimed if _files_arrived(door, username, job)]
-        answers = door.submit(username, [_spec_of_job(job) for job in ready]) if ready else []
+        arrived = [job for job in claimed if _files_arrived(door, username, job)]
+        ready = [job for job in arrived if _may_still(job)]  # files may have taken long
+        answers = (
+            door.submit(username, [_spec_of_job(job, budgets[job.pk]) for job in ready]) if ready else []
+        )
     except ClusterError as error:  # surely nothing was sent
         for job in claimed:
             if job.state == State.SUBMITTING:
@@ -139,26 +158,44 @@ def _send(door: Door, username: str, jobs: Sequence[Job]) -> None:
 
 
 def _may_still(job: Job) -> bool:
-    """Somebody who left the lab since submitting no longer runs on its account."""
-    if has_permission(job.owner, Permission.SUBMIT_JOB, lab=job.project.lab):
+    """Whether the right to run it holds, as the database says now: people leave, and projects close, at any moment."""
+    reason = why_ended(job)
+    if not reason:
         return True
-    lifecycle.finish(job, State.FAILED, reason="NoLongerMember")
+    lifecycle.finish(job, State.FAILED, reason=reason)
     return False
 
 
 def _files_arrived(door: Door, username: str, job: Job) -> bool:
     """Bring the job's files into its folder, each resumed where an earlier try broke off. False: not this time."""
     door.prepare(username, job.token)
-    for file in job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"):
+    files = list(job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"))
+    if not _has_room(door, username, job, sum(file.size for file in files)):
+        return False
+    for file in files:
         if file.upload is None or not file.upload.stored_at.exists():
             lifecycle.finish(job, State.FAILED, reason="UploadGone", message=file.path)
             return False
         try:
             _send_file(door, username, job, file, file.upload.stored_at)
         except FileRefused as refusal:  # a full disk, say
-            _give_back(job, "FileRefused", str(refusal))
+            setting_aside.try_less(job, "FileRefused", str(refusal))
             return False
     return True
+
+
+def _has_room(door: Door, username: str, job: Job, size: int) -> bool:
+    """Whether `size` bytes fit on the cluster's disk. Filling it to the brim would break jobs that run there.
+
+    What is small isn't worth the question: the cluster refuses it by itself when the disk is full.
+    """
+    if size < WORTH_ASKING:
+        return True
+    free = door.free_space(username)
+    if size <= free:
+        return True
+    setting_aside.try_less(job, "DiskFull", f"{filesize(free)} / {filesize(size)}")
+    return False
 
 
 def _send_file(door: Door, username: str, job: Job, file: JobFile, stored_at: Path) -> None:
@@ -176,14 +213,6 @@ def _send_file(door: Door, username: str, job: Job, file: JobFile, stored_at: Pa
     JobFile.objects.filter(pk=file.pk).update(sent_at=timezone.now())
 
 
-def _give_back(job: Job, reason: str, message: str) -> None:
-    """The cluster answered, but not well, and the job was surely not sent: try again, a few times."""
-    if job.attempts + 1 >= lifecycle.MAX_ATTEMPTS:
-        lifecycle.finish(job, State.FAILED, reason=reason, message=message)
-        return
-    lifecycle.put_back(job, reason, message, job_at_fault=True)
-
-
 def _take(job: Job, answer: Submission) -> None:
     """Act on one of the three answers (and on "surely not, try later")."""
     log.info("job %s on %s: %s %s", job.pk, job.cluster_id, answer.verdict.value, answer.scheduler_id)
@@ -197,20 +226,22 @@ def _take(job: Job, answer: Submission) -> None:
         lifecycle.note_unclear(job, answer.message)
 
 
-def _settle(door: Door, username: str, job: Job, scheduler_id: str | None) -> None:
+def _settle(door: Door, account: ClusterAccount, job: Job, scheduler_id: str | None) -> None:
     """Found: it is queued. Nobody knows it, now and a grace time ago: surely not there, send it again."""
     now = timezone.now()
     if scheduler_id:
         lifecycle.mark_queued(job, scheduler_id)
     elif job.looked_up_at is None:
         Job.objects.filter(pk=job.pk, looked_up_at=None).update(looked_up_at=now)
+    elif job.looked_up_at < now - GRACE and not account.is_active:
+        lifecycle.finish(job, State.CANCELLED, reason=why_ended(job) or "NoLongerMember")
     elif job.looked_up_at < now - GRACE:
-        door.prepare(username, job.token)  # its worker may have died before there was a folder
-        door.forget(username, job.token)
+        door.prepare(account.username, job.token)  # its worker may have died before there was a folder
+        door.forget(account.username, job.token)
         lifecycle.put_back(job, "NotSent")
 
 
-def spec_of(wanted: Job | StartEstimate, *, token: str = "", script: str = "") -> JobSpec:
+def spec_of(wanted: Job | StartEstimate, *, token: str = "", script: str = "", qos: str = "") -> JobSpec:
     """What the scheduler gets. Every limit is the portal's; nothing comes from the member's script."""
     partition = wanted.partition
     return JobSpec(
@@ -224,8 +255,9 @@ def spec_of(wanted: Job | StartEstimate, *, token: str = "", script: str = "") -
         memory_per_gpu_mib=partition.memory_per_gpu_mib,
         time_limit_minutes=wanted.time_limit_minutes,
         script=script,
+        qos=qos,
     )
 
 
-def _spec_of_job(job: Job) -> JobSpec:
-    return spec_of(job, token=job.token, script=job.files.get(kind=JobFile.Kind.SCRIPT).path)
+def _spec_of_job(job: Job, qos: str) -> JobSpec:
+    return spec_of(job, token=job.token, script=job.files.get(kind=JobFile.Kind.SCRIPT).path, qos=qos)

@@ -23,6 +23,8 @@ def answer(estimate_id: int) -> None:
     if not health.may_try(cluster.pk):
         return
     account = ClusterAccount.objects.get(user=wanted.user_id, cluster=cluster)
+    if not account.is_active:
+        return  # they left since they asked
     starts_at, refusal = None, ""
     try:
         with connect_to(cluster.name) as door:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import BinaryIO
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from jobs import health
 from jobs.clusters import Door, connect_to
@@ -118,7 +119,16 @@ def _save(chunks: Iterable[bytes], target: BinaryIO, fetch: Fetch) -> int:
 
 
 def _username(job: Job) -> str:
-    return ClusterAccount.objects.get(user=job.owner_id, cluster=job.cluster).username
+    """As whom its files are reached. Nobody logs in as somebody who was shut out: AnswerError says so."""
+    account = ClusterAccount.objects.get(user=job.owner_id, cluster=job.cluster)
+    if account.state == ClusterAccount.State.DISABLED:
+        raise AnswerError(
+            gettext_noop(
+                "The account of whoever ran this job is switched off. The centre can hand over its files."
+            ),
+            transient=False,
+        )
+    return account.username
 
 
 def _read_on(door: Door, job: Job, tail: LogTail) -> None:

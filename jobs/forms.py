@@ -21,6 +21,7 @@ from jobs import paths, scripts
 from jobs.models import Job, Upload, new_token
 from jobs.numbers import WholeNumberField
 from jobs.states import State
+from portal.forms.selects import ProjectChoice
 from portal.models import Project, User
 from portal.words import duration, grouped
 
@@ -278,12 +279,8 @@ class JobFilter(forms.Form):
 
     q = forms.CharField(label=gettext_lazy("Search"), required=False, max_length=100)
     state = forms.MultipleChoiceField(label=gettext_lazy("State"), choices=State.choices, required=False)
-    project = forms.ModelChoiceField(
-        Project.objects.none(),
-        label=gettext_lazy("Project"),
-        to_field_name="slug",
-        empty_label=gettext_lazy("all projects"),
-        required=False,
+    project = ProjectChoice(
+        label=gettext_lazy("Project"), empty_label=gettext_lazy("all projects"), required=False
     )
     whose = forms.ChoiceField(
         label=gettext_lazy("Whose"),
@@ -294,8 +291,7 @@ class JobFilter(forms.Form):
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.user = user
-        project = cast("forms.ModelChoiceField[Project]", self.fields["project"])
-        project.queryset = Project.objects.visible_to(user)
+        cast("ProjectChoice", self.fields["project"]).offer(Project.objects.visible_to(user))
 
     def narrow(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
         """The jobs that fit what was asked. What could not be understood is left out, and its error shown."""

@@ -7,17 +7,45 @@ import unicodedata
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounting.models import Cluster
 from jobs.models import Association, ClusterAccount
 from portal.models import Project, User
+from portal.models.audit import record
+from portal.transitions import advance
 
 
 def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccount:
-    """The person's account there, asked for if it is new, with the association to `project` noted. Inside a transaction."""
+    """The person's account there, asked for if it is new, with the association to `project` noted. Inside a transaction.
+
+    Whoever comes back gets the same name again; what was taken away is made anew.
+    """
     account = ClusterAccount.objects.filter(user=user, cluster=cluster).first() or _ask(user, cluster)
+    account = ClusterAccount.objects.select_for_update().get(pk=account.pk)
+    if account.state == ClusterAccount.State.DISABLED:
+        _ask_again(account)
     Association.objects.get_or_create(account=account, project=project)
+    account.associations.filter(project=project, ended_at__isnull=False).update(
+        made_at=None, ended_at=None, removed_at=None
+    )
     return account
+
+
+def _ask_again(account: ClusterAccount) -> None:
+    """As if it were new: approved, asked for and found once more."""
+    advance(
+        account,
+        ClusterAccount.State.REQUESTED,
+        by=account.user,
+        requested_at=timezone.now(),
+        approved_at=None,
+        approved_by=None,
+        asked_at=None,
+        found_at=None,
+        shut_out_at=None,
+        message="",
+    )
 
 
 def _ask(user: User, cluster: Cluster) -> ClusterAccount:
@@ -26,7 +54,9 @@ def _ask(user: User, cluster: Cluster) -> ClusterAccount:
         name = f"{stem}{number if number > 1 else ''}"
         try:
             with transaction.atomic():
-                return ClusterAccount.objects.create(user=user, cluster=cluster, username=name)
+                account = ClusterAccount.objects.create(user=user, cluster=cluster, username=name)
+                record("cluster account requested", account, by=user, username=name, cluster=cluster.name)
+                return account
         except IntegrityError:
             taken = ClusterAccount.objects.filter(user=user, cluster=cluster).first()
             if taken:

@@ -15,7 +15,6 @@ from jobs.models import Job
 from jobs.states import FINAL, State
 from portal.transitions import move
 
-MAX_ATTEMPTS = 5  # then it waits for staff, who see why
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounting.models import Allocation, Cluster, Partition
 from jobs import states
-from portal.models import Project, Role, User
+from jobs.signs import Link
+from jobs.spec import LONGEST_REASON
+from portal.models import Membership, Project, User
 from portal.models.moves import Moving
 from portal.models.people import CENTRE_ROLES, LAB_ROLES
 from portal.permissions import Permission, has_permission
@@ -24,6 +27,9 @@ from portal.permissions import Permission, has_permission
 posix_name = RegexValidator(
     r"^[a-z][a-z0-9_-]{0,30}\Z", _("Lower-case letters, digits, dash and underscore; at most 31.")
 )
+
+
+MAX_ATTEMPTS = 5  # of sending a job; then it waits for staff, who see why
 
 
 def new_token() -> str:
@@ -43,19 +49,20 @@ class JobQuerySet(models.QuerySet["Job"]):
         """
         if user.roles & {*CENTRE_ROLES}:
             return self
-        labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
-        institutions = [
-            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
-        ]
-        return self.filter(
-            Q(owner=user) | Q(project__lab__in=labs) | Q(project__lab__institution__in=institutions)
-        )
+        return self.filter(Q(owner=user) | Q(project__in=Project.objects.visible_to(user).ids()))
 
     def final(self) -> JobQuerySet:
         return self.filter(state__in=states.FINAL)
 
     def unfinished(self) -> JobQuerySet:
-        return self.exclude(state__in=states.FINAL)
+        return self.filter(state__in=states.UNFINISHED)
+
+    def unsent(self) -> JobQuerySet:
+        return self.filter(state__in=(states.State.NEW, states.State.SUBMITTING))
+
+    def set_aside(self) -> JobQuerySet:
+        """Sending failed so often that it is not tried again before staff have looked."""
+        return self.filter(state=states.State.NEW, attempts__gte=MAX_ATTEMPTS)
 
     def on_cluster(self, cluster: Cluster) -> JobQuerySet:
         return self.filter(cluster=cluster, state__in=states.ON_CLUSTER)
@@ -78,9 +85,8 @@ class Job(Moving):
     time_limit_minutes = models.PositiveIntegerField(_("time limit"))
 
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.NEW)
-    reason = models.CharField(
-        max_length=60, blank=True
-    )  # the scheduler's code, or one of ours: jobs.reasons says it in words
+    # The scheduler's code or sentence, or a code of ours: jobs.reasons says it in words.
+    reason = models.CharField(max_length=LONGEST_REASON, blank=True)
     message = models.CharField(max_length=500, blank=True)  # the scheduler's own words, when it refused
     scheduler_id = models.CharField(max_length=40, blank=True)
     exit_code = models.CharField(max_length=20, blank=True)
@@ -117,6 +123,11 @@ class Job(Moving):
         indexes = [
             models.Index(fields=["cluster", "state"], name="jobs_by_state"),
             models.Index(fields=["cluster", "scheduler_id"], name="jobs_by_scheduler_id"),
+            models.Index(fields=["scheduler_id"], name="jobs_by_number"),
+            models.Index(
+                fields=["project", "state"], condition=Q(state__in=states.UNFINISHED), name="unfinished_jobs"
+            ),
+            models.Index(fields=["owner", "-ended_at"], name="jobs_by_end"),
             models.Index(fields=["owner", "-id"], name="jobs_by_owner"),
             models.Index(fields=["project", "-id"], name="jobs_by_project"),
         ]
@@ -240,6 +251,13 @@ class Fetch(models.Model):
         return str(self.job_file)
 
     @property
+    def why(self) -> str:
+        """Why it failed, without a full stop: our sentences in the reader's language, the cluster's in its own."""
+        return (gettext(self.message) if self.message else gettext("the cluster gave no reason")).rstrip(
+            ".。"
+        )
+
+    @property
     def stored_at(self) -> Path:
         return Path(settings.UPLOAD_ROOT) / "fetched" / self.id.hex
 
@@ -273,8 +291,40 @@ class StartEstimate(models.Model):
         return self.answered_at is not None and self.answered_at >= self.asked_at
 
 
+class ClusterAccountQuerySet(models.QuerySet["ClusterAccount"]):
+    def visible_to(self, user: User) -> ClusterAccountQuerySet:
+        """One's own; for the centre, all."""
+        return self if user.roles & {*CENTRE_ROLES} else self.filter(user=user)
+
+    def awaited(self) -> ClusterAccountQuerySet:
+        """Asked for, and not there yet."""
+        return self.filter(state=ClusterAccount.State.REQUESTED)
+
+    def approved(self) -> ClusterAccountQuerySet:
+        """Those that the portal may ask the cluster for."""
+        return self.filter(Q(cluster__accounts_need_approval=False) | Q(approved_at__isnull=False))
+
+    def leaving(self) -> ClusterAccountQuerySet:
+        """From whom something is still to be taken away: in the database, or on the cluster."""
+        # The ids of each first: a database sees through them at once, and through an EXISTS only row by row.
+        unfounded = Association.objects.unfounded().order_by().values("account")
+        return self.filter(Q(pk__in=unfounded) | self._being_shut_out())
+
+    def being_shut_out(self) -> ClusterAccountQuerySet:
+        """Flagged, which the sweep does within seconds; the cluster still knows them."""
+        return self.filter(self._being_shut_out())
+
+    def _being_shut_out(self) -> Q:
+        to_remove = Association.objects.to_remove().order_by().values("account")
+        return Q(pk__in=to_remove) | Q(state=ClusterAccount.State.DISABLED, shut_out_at=None)
+
+
 class ClusterAccount(Moving):
-    """The POSIX user that a person is on a cluster."""
+    """The POSIX user that a person is on a cluster: requested → approved → exists → associated → active.
+
+    The times say how far it is; only "active" lets jobs be sent. Without any right to run on a project it is disabled:
+    `shut_out_at` is when the cluster said that nobody logs in as it any more.
+    """
 
     class State(models.TextChoices):
         REQUESTED = "requested", _("being made")
@@ -291,8 +341,17 @@ class ClusterAccount(Moving):
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="accounts")
     username = models.CharField(max_length=31, validators=[posix_name])
     state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
-    message = models.CharField(max_length=300, blank=True)
+    message = models.CharField(max_length=300, blank=True)  # what the cluster last said against it
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    requested_at = models.DateTimeField(default=timezone.now)  # anew, for who comes back
+    approved_at = models.DateTimeField(null=True, blank=True)  # where the cluster's centre wants to be asked
+    approved_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    asked_at = models.DateTimeField(null=True, blank=True)  # when the portal asked the cluster for it
+    found_at = models.DateTimeField(null=True, blank=True)  # when the POSIX user was there
+    shut_out_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)  # a worker makes it, or takes it away
+
+    objects = ClusterAccountQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("cluster account")
@@ -304,16 +363,62 @@ class ClusterAccount(Moving):
     def __str__(self) -> str:
         return self.username
 
+    @property
+    def is_active(self) -> bool:
+        return self.state == self.State.ACTIVE
+
+    @property
+    def is_approved(self) -> bool:
+        return self.approved_at is not None or not self.cluster.accounts_need_approval
+
+
+class AssociationQuerySet(models.QuerySet["Association"]):
+    def live(self) -> AssociationQuerySet:
+        return self.filter(ended_at=None)
+
+    def usable(self) -> AssociationQuerySet:
+        """The scheduler knows of it, and it holds."""
+        return self.live().exclude(made_at=None)
+
+    def unfounded(self) -> AssociationQuerySet:
+        """Live, although nothing gives the right any more: no role in the lab, no active project, no active person."""
+        roles = Membership.objects.current().filter(
+            user=OuterRef("account__user"), lab=OuterRef("project__lab"), role__in=LAB_ROLES
+        )
+        return self.live().filter(
+            ~Exists(roles)
+            | ~Q(project__state=Project.State.ACTIVE)
+            | Q(project__lab__closed_at__isnull=False)
+            | Q(account__user__is_active=False)
+        )
+
+    def to_remove(self) -> AssociationQuerySet:
+        """Ended, and the scheduler may still know of it."""
+        return self.filter(ended_at__isnull=False, removed_at=None)
+
 
 class Association(models.Model):
-    """A person's right, known to the scheduler, to run on a project's account."""
+    """A person's right, known to the scheduler, to run on a project's account.
+
+    `ended_at`: nothing more is sent on it. `removed_at`: the scheduler doesn't know it any more.
+    """
 
     account = models.ForeignKey(ClusterAccount, models.CASCADE, related_name="associations")
     project = models.ForeignKey(Project, models.PROTECT, related_name="associations")
     made_at = models.DateTimeField(null=True, blank=True)  # empty: still to be made
+    ended_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AssociationQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "project"], name="association_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "project"], name="association_once"),
+            models.CheckConstraint(
+                condition=Q(removed_at=None) | Q(ended_at__isnull=False),
+                name="association_ends_before_removal",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.account} → {self.project.account}"
@@ -328,9 +433,14 @@ class ClusterHealth(models.Model):
     answered_at = models.DateTimeField(null=True, blank=True)  # the last good answer
     failures = models.PositiveIntegerField(default=0)  # bad answers since
     problem = models.CharField(max_length=300, blank=True)  # in words, of the last bad answer
+    broken = models.CharField(max_length=9, choices=Link, blank=True)  # the part of the road that failed
+    broken_since = models.DateTimeField(null=True, blank=True)
+    poll_seconds = models.FloatField(null=True, blank=True)  # that the last good poll took, in all
     try_again_at = models.DateTimeField(null=True, blank=True)
     queue_length = models.PositiveIntegerField(default=0)
     free_gpus = models.PositiveIntegerField(null=True, blank=True)  # empty: not known
+    # Whether the site lets the portal keep budgets in the scheduler, too; empty: not known yet.
+    fenced = models.BooleanField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.cluster.name

@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from jobs.models import Job
+from jobs.models import MAX_ATTEMPTS, Job
 from jobs.states import FINAL, State
 from portal.words import duration, filesize, grouped
 
@@ -29,6 +29,9 @@ class Reason:
 
 
 NOTHING_TO_DO = gettext_lazy("You need not do anything.")
+SET_ASIDE = gettext_lazy(
+    "The centre's staff were told: they send it again, or give it up and say why. You can also cancel it."
+)
 ASK_STAFF = gettext_lazy("Tell the centre's staff the job's number.")
 SUBMIT_AGAIN = gettext_lazy("Submit it again.")
 SAVE_OFTEN = gettext_lazy("Save your state now and then, so that a new start goes on from there.")
@@ -57,6 +60,12 @@ OURS: dict[str, tuple[Text, Text]] = {
         gettext_lazy("The cluster did not take the job's files: %(message)s"),
         gettext_lazy("If this goes on, tell the centre's staff."),
     ),
+    "DiskFull": (
+        gettext_lazy(
+            "The cluster's disk has no room for the job's files (free / needed: %(message)s), so the job was not sent. Nothing was charged."
+        ),
+        gettext_lazy("Remove what you no longer need from your folder there, or tell the centre's staff."),
+    ),
     "UploadGone": (
         gettext_lazy("A file of the job is no longer here: %(message)s. Nothing was charged."),
         gettext_lazy("Submit the job again with its files."),
@@ -66,6 +75,18 @@ OURS: dict[str, tuple[Text, Text]] = {
             "You left the project's lab before the job was sent, so it was not sent. Nothing was charged."
         ),
         "",
+    ),
+    "ProjectClosed": (
+        gettext_lazy(
+            "The project was closed before the job was sent, so it was not sent. Nothing was charged."
+        ),
+        "",
+    ),
+    "GivenUp": (
+        gettext_lazy(
+            "The centre's staff gave it up, as it could not be sent: %(message)s. Nothing was charged."
+        ),
+        gettext_lazy("Submit it again, or ask the centre's staff."),
     ),
     "CancelledBeforeSent": (gettext_lazy("It was cancelled before it was sent. Nothing was charged."), ""),
     "RefusedByScheduler": (
@@ -133,7 +154,10 @@ WAITING: dict[str, tuple[Text, Text]] = {
         ASK_STAFF,
     ),
     "InvalidAccount": (gettext_lazy("The scheduler no longer knows this project."), ASK_STAFF),
-    "InvalidQOS": (gettext_lazy("The scheduler no longer knows this project's budget."), ASK_STAFF),
+    "InvalidQOS": (
+        gettext_lazy("The hours that it was submitted on have ended, so the scheduler does not start it."),
+        ASK_STAFF,
+    ),
 }
 
 # Families of the above: budgets, and limits on how much runs at once.
@@ -214,6 +238,8 @@ def of_job(job: Job) -> Reason:
     if known is None:
         return Reason(_unknown(job) if job.reason and state != State.RUNNING else str(STATES[state]))
     sentence, todo = known
+    if state == State.NEW and job.attempts >= MAX_ATTEMPTS:
+        todo = SET_ASIDE
     return Reason(str(sentence) % _facts(job), str(todo))
 
 

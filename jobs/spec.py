@@ -4,6 +4,7 @@ Times are aware datetimes in UTC; sizes are bytes; time limits are whole minutes
 cost is told by `accounting.runs.Run`, because the meaning of a GPU-second belongs to the accounting.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,6 +14,9 @@ class ClusterError(Exception):
     """A cluster gave no good answer. Says nothing about any job. `transient`: the same, later, may succeed."""
 
     transient: bool = False
+
+
+LONGEST_REASON = 200  # characters: the scheduler may say whole sentences, and list nodes
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class JobSpec:
     memory_per_gpu_mib: int
     time_limit_minutes: int
     script: str  # the member's file inside the job's folder, run by our constant batch script
+    qos: str = ""  # the budget that it is held on, where the scheduler keeps one; "": the account's default
 
 
 class Verdict(Enum):
@@ -96,3 +101,31 @@ class Tail:
     size: int | None
     offset: int  # of the first byte of `data`
     data: bytes
+
+
+@dataclass(frozen=True)
+class BudgetSeen:
+    """One QOS, as the scheduler has it. Whole GPU-minutes; `used` is rounded down, and lags by some minutes."""
+
+    limit: int | None  # None: without one
+    used: int
+    running: int  # jobs
+    keeps: bool  # what was used stays used; otherwise it fades
+
+
+@dataclass(frozen=True)
+class AccountSeen:
+    """Which QOS an account may use, as the scheduler has it."""
+
+    names: frozenset[str]
+    default: str
+    alike: bool  # everybody in it may use the same
+
+
+@dataclass(frozen=True)
+class FencesSeen:
+    """What the scheduler lets the portal's accounts use. An account that it doesn't know isn't there."""
+
+    budgets: Mapping[str, BudgetSeen]  # by the QOS
+    accounts: Mapping[str, AccountSeen]
+    at: datetime  # the cluster's time, after all of it was read

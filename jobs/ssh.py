@@ -100,6 +100,10 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def node(self) -> LoginNode:
+        return self._node
+
     def close(self) -> None:
         self._transport.close()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounting.models import Cluster
 from jobs.dispatch import STALE
-from jobs.lifecycle import MAX_ATTEMPTS
-from jobs.models import ClusterAccount, Fetch, Job
+from jobs.models import MAX_ATTEMPTS, Association, ClusterAccount, Fetch, Job
 from jobs.states import ON_CLUSTER, State
 
 ASK_AGAIN = timedelta(seconds=10)
@@ -22,11 +21,12 @@ LIST_FOR = timedelta(days=1)  # outputs that could not be listed for so long are
 def overdue() -> Iterator[tuple[str, int | str]]:
     """(task, argument) for everything that waits without anyone having been rung, as far as the database tells."""
     now = timezone.now()
-    accounts = ClusterAccount.objects.exclude(state=ClusterAccount.State.DISABLED)
-    for pk in accounts.filter(
-        Q(state="requested") | Q(associations__made_at=None, associations__isnull=False)
-    ).distinct():
-        yield "provision", pk.pk
+    for account in ClusterAccount.objects.leaving()[:MOST]:
+        yield "off_board", account.pk
+    to_make = Association.objects.live().filter(account=OuterRef("pk"), made_at=None)
+    accounts = ClusterAccount.objects.approved().exclude(state=ClusterAccount.State.DISABLED)
+    for account in accounts.filter(Q(state=ClusterAccount.State.REQUESTED) | Exists(to_make))[:MOST]:
+        yield "provision", account.pk
     for cluster in Cluster.objects.filter(accepts_jobs=True):
         jobs = Job.objects.filter(cluster=cluster)
         ready = Q(not_before=None) | Q(not_before__lte=now)

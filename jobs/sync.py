@@ -8,7 +8,7 @@ record of the accounting ends a job. A bad answer changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -18,8 +18,8 @@ from django.utils import timezone
 from accounting import usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from accounting.usage import Attribution, Tally
-from jobs import health, lifecycle
+from jobs import health, lifecycle, maintenance, probing, repricing
+from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
 from jobs.models import ClusterAccount, ClusterHealth, Job
@@ -32,6 +32,7 @@ PERIOD = timedelta(seconds=2)
 LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
 OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
 RECENT = timedelta(hours=48)
+NOT_MEASURED = "The usage of this cluster can't be measured: its records are not read."
 UNSEEN = timedelta(
     seconds=30
 )  # a job that the queue hasn't shown for so long: its record is looked for from its start
@@ -47,7 +48,8 @@ NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZIN
 
 
 def clusters() -> list[int]:
-    return list(Cluster.objects.filter(accepts_jobs=True).values_list("pk", flat=True))
+    """Those that may be asked now."""
+    return list(maintenance.clusters_at_work().values_list("pk", flat=True))
 
 
 def due() -> list[int]:
@@ -62,7 +64,7 @@ def due() -> list[int]:
 def poll(cluster_id: int) -> list[int]:
     """One cycle: queue and recent records in one remote call. Returns the jobs that became final."""
     cluster = Cluster.objects.get(pk=cluster_id)
-    if not _elected(cluster):
+    if maintenance.lasts(cluster_id) or not _elected(cluster):
         return []
     try:
         return _poll(cluster)
@@ -72,29 +74,6 @@ def poll(cluster_id: int) -> list[int]:
         return []
     finally:
         ClusterHealth.objects.filter(cluster=cluster).update(lease_until=None)
-
-
-def collect(cluster_id: int) -> Tally | None:
-    """Everything of the last days again, running jobs too: late and corrected records, runs outside the portal."""
-    if not health.may_try(cluster_id):
-        return None
-    cluster = Cluster.objects.get(pk=cluster_id)
-    try:
-        answer = _ask(cluster, timezone.now() - RECENT)
-    except ClusterError as error:
-        log.warning("cluster %s: no records: %s", cluster.name, error)
-        health.failed(cluster, error)
-        return None
-    if answer.records is None:
-        return None
-    usage.quarantine(cluster, answer.records.rejected)
-    return usage.record_runs(
-        answer.records.runs,
-        cluster=cluster,
-        as_of=answer.asked_at,
-        in_queue={entry.job_id_raw for entry in answer.queue},
-        attribute=attribution(cluster, answer.records.runs),
-    )
 
 
 def _ask(cluster: Cluster, since: datetime) -> Poll:
@@ -114,10 +93,11 @@ def _elected(cluster: Cluster) -> bool:
 
 
 def _poll(cluster: Cluster) -> list[int]:
+    measured = probing.is_measured(cluster)
     jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
     finished: list[int] = []
-    if answer.records is not None:
+    if measured and answer.records is not None:
         usage.quarantine(cluster, answer.records.rejected)
         finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.asked_at)
         Collection.objects.update_or_create(
@@ -125,11 +105,18 @@ def _poll(cluster: Cluster) -> list[int]:
         )
     _adopt(cluster, answer.queue)
     _advance(jobs, answer.queue)
+    repricing.follow(
+        cluster,
+        jobs,
+        [entry for entry in answer.queue if entry.state in WAITING_WORDS | HOLDING_WORDS],
+        answer.records.runs if answer.records else (),
+    )
     waiting = sum(entry.state in WAITING_WORDS for entry in answer.queue)
     ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting, free_gpus=answer.free_gpus)
-    if answer.trouble:
-        log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, answer.trouble)
-    health.answered(cluster, problem=str(answer.trouble or ""))
+    trouble = str(answer.trouble or "") if measured else NOT_MEASURED
+    if trouble:
+        log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, trouble)
+    health.answered(cluster, problem=trouble)
     return finished
 
 
@@ -148,7 +135,7 @@ def _record(
 ) -> list[int]:
     """Usage, charge, release and final state of every run that ended: one transaction.
 
-    Open runs are left to `collect`: their figure changes with every second and would be written at every cycle.
+    Open runs are left to `jobs.collecting`: their figure changes with every second and would be written at every cycle.
     """
     live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
     usage.record_runs(
@@ -164,7 +151,7 @@ def _record(
     }  # a requeued job has several
     for job_id, job in jobs.items():
         run = last.get(job_id)
-        if run is None or run.job_id_raw in live or not _is_its(job, run):
+        if run is None or run.job_id_raw in live or not is_its(job, run):
             continue
         if run.end is None or run.state in NEVER_FINAL:
             continue
@@ -179,11 +166,6 @@ def _record(
         ):
             finished.append(job.pk)
     return finished
-
-
-def _is_its(job: Job, run: Run) -> bool:
-    """Job ids wrap: a run from before the job was sent is another's."""
-    return run.submit is not None and run.submit >= job.created_at - CLOCKS
 
 
 def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
@@ -225,22 +207,3 @@ def _note_waiting(job: Job, entry: QueueEntry) -> None:
         Job.objects.filter(pk=job.pk, state=State.QUEUED).update(
             reason=entry.reason, expected_start_at=entry.started_at
         )
-
-
-def attribution(cluster: Cluster, runs: Sequence[Run]) -> Callable[[Run], Attribution]:
-    """Who is behind each run's POSIX user, and which allocation holds hours for it."""
-    people = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("username", "user_id"))
-    ids = {run.job_id for run in runs}
-    jobs = {
-        job.scheduler_id: job
-        for job in Job.objects.filter(cluster=cluster, scheduler_id__in=ids).order_by("pk")
-    }
-
-    def of(run: Run) -> Attribution:
-        job = jobs.get(run.job_id)
-        return Attribution(
-            person_id=people.get(run.user),
-            allocation_id=job.allocation_id if job and _is_its(job, run) else None,
-        )
-
-    return of

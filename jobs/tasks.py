@@ -7,12 +7,32 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from accounting.models import Cluster
+from accounting.reconciling import last_days, month_before
+from jobs import (
+    balance_checks,
+    collecting,
+    estimating,
+    fencing,
+    files,
+    offboarding,
+    probing,
+    provisioning,
+    reconciling,
+    sync,
+)
 from jobs import dispatch as dispatching
-from jobs import estimating, files, provisioning, sync
 from jobs.models import ClusterAccount
+from jobs.signs import Pulse
 from jobs.sweep import overdue
 
 NEW = timedelta(seconds=30)
+
+
+@shared_task
+def note_worker(part: str) -> None:
+    """The ring reached a worker of that kind: it is alive, and not too busy to hear."""
+    Pulse.note(part)
 
 
 @shared_task
@@ -33,11 +53,17 @@ def cancel(cluster_id: int) -> None:
 @shared_task
 def provision(account_id: int) -> None:
     """A POSIX user takes the centre a moment. While it is new, look again soon; later, the sweep does."""
-    account = ClusterAccount.objects.get(pk=account_id)
+    account = ClusterAccount.objects.select_related("cluster").get(pk=account_id)
     if provisioning.provision(account_id):
         dispatch.delay(account.cluster_id)
-    elif timezone.now() - account.created_at < NEW:
+    elif account.is_approved and timezone.now() - account.requested_at < NEW:
         provision.apply_async((account_id,), countdown=1)
+
+
+@shared_task
+def off_board(account_id: int) -> None:
+    """Each step that did not succeed is taken again at the next ring of the sweep."""
+    offboarding.off_board(account_id)
 
 
 @shared_task
@@ -73,9 +99,47 @@ def sync_clusters() -> None:
 
 
 @shared_task
-def collect_records() -> None:
+def keep_fences_of(cluster_id: int) -> None:
+    fencing.keep(cluster_id)
+
+
+@shared_task
+def keep_fences() -> None:
     for cluster_id in sync.clusters():
-        sync.collect(cluster_id)
+        keep_fences_of.delay(cluster_id)
+
+
+@shared_task
+def collect_records() -> None:
+    """What is due stands in the database: a look at what can be measured, then the windows."""
+    for cluster_id in probing.due():
+        check_cluster.delay(cluster_id)
+    for window_id in collecting.due():
+        collect_window.delay(window_id)
+
+
+@shared_task
+def collect_window(window_id: int) -> None:
+    collecting.collect_window(window_id)
+
+
+@shared_task
+def check_cluster(cluster_id: int) -> None:
+    probing.check(Cluster.objects.get(pk=cluster_id))
+
+
+@shared_task
+def reconcile() -> None:
+    """Nightly. A day that could not be read is read again in the next nights."""
+    for cluster in Cluster.objects.filter(accepts_jobs=True):
+        reconciling.reconcile(cluster, last_days(timezone.now().date()))
+
+
+@shared_task
+def reconcile_last_month() -> None:
+    """Every day of the month that is over, once late records had the time to come."""
+    for cluster in Cluster.objects.filter(accepts_jobs=True):
+        reconciling.reconcile(cluster, month_before(timezone.now().date()))
 
 
 @shared_task
@@ -88,3 +152,8 @@ def sweep() -> None:
 @shared_task
 def clear_old_uploads() -> None:
     files.clear_old()
+
+
+@shared_task
+def check_balances() -> None:
+    balance_checks.check()

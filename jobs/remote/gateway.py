@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The one program of the portal on a login node: sshd runs it as a forced command, as the person logged in.
 
-    …/firefly-gateway --role member|collector|admin
+    …/firefly-gateway --role member|collector|admin|fencer
 
 Contract. SSH_ORIGINAL_COMMAND is exactly one word:
 
@@ -108,10 +108,13 @@ JOB_ID = re.compile(r"\d{1,10}([_+]\d{1,10})?")
 FIELDS = re.compile(r"[A-Za-z]+(,[A-Za-z]+)*")
 DELIMITER = re.compile(r"@[0-9a-f]{16}@")
 SQUEUE_FORMAT = re.compile(r"(%[A-Za-z]@[0-9a-f]{16}@)+")
+BUDGET = re.compile(r"al-[0-9]{1,18}")  # the portal's own QOS: one for each allocation
+MINUTES = re.compile(r"[0-9]{1,15}")
 FLAG = re.compile(r"")
 
 SBATCH_OPTIONS = {
     "--account": NAME,
+    "--qos": BUDGET,
     "--partition": NAME,
     "--nodes": COUNT,
     "--ntasks-per-node": COUNT,
@@ -146,7 +149,12 @@ SINFO_OPTIONS = {
     "--noheader": FLAG,
     "--Node": FLAG,
 }
-SREPORT_OPTIONS = {"start": TIME, "end": TIME}
+HOUR = re.compile(r"\d{4}-\d\d-\d\dT\d\d:00:00")
+SREPORTS = {
+    "accounts": ("cluster", "AccountUtilizationByUser", "format=Account,Login,Used"),
+    "utilization": ("cluster", "Utilization", "format=TRESName,Reported"),
+    "reservations": ("reservation", "Utilization", "format=Name,TRESName,Idle"),
+}
 
 
 def checked(args: tuple[str, ...], allowed: dict[str, re.Pattern[str]]) -> list[str]:
@@ -576,14 +584,47 @@ def sinfo(call: Call, budget: Budget) -> Result:
 
 
 def sreport(call: Call, budget: Budget) -> Result:
-    period = checked(call.args, SREPORT_OPTIONS)
-    what = ["cluster", "AccountUtilizationByUser", *period]
+    """args: which report, its first hour, and the hour before which it ends, in UTC. GPU-seconds."""
+    report, start, end = positional(call.args, re.compile("|".join(SREPORTS)), HOUR, HOUR)
+    what = [*SREPORTS[report], f"start={start}", f"end={end}"]
     return budget.execute(["sreport", "-t", "seconds", "-T", "gres/gpu", "-P", "-n", *what], 120)
 
 
 def scontrol_ping(call: Call, budget: Budget) -> Result:
     positional(call.args)
     return budget.execute(["scontrol", "ping"], 20)
+
+
+def scontrol_config(call: Call, budget: Budget) -> Result:
+    positional(call.args)
+    return budget.execute(["scontrol", "show", "config"], 20)
+
+
+def sacct_fields(call: Call, budget: Budget) -> Result:
+    positional(call.args)
+    return budget.execute(["sacct", "--helpformat"], 20)
+
+
+def sacctmgr_sight(call: Call, budget: Budget) -> Result:
+    """What the collector may see: lines `level|…`, `private|…` (slurmdbd's PrivateData), `accounts|` and how many."""
+    positional(call.args)
+    asked = (
+        ["show", "user", me(), "format=adminlevel"],
+        ["show", "configuration"],
+        ["show", "associations", "format=account"],
+    )
+    told = [budget.execute(["sacctmgr", "--noheader", "--parsable2", *words], 60) for words in asked]
+    for result in told:
+        if result.exit != 0 or result.truncated:
+            return Result(result.exit or 1, "", result.stderr)
+    level, config, accounts = (result.stdout for result in told)
+    private = re.search(r"^PrivateData\s*=\s*(\S*)", config, re.MULTILINE)
+    lines = [
+        f"level|{level.strip()}",
+        f"private|{private[1] if private else ''}",
+        f"accounts|{len(set(accounts.split()))}",
+    ]
+    return Result(0, "\n".join(lines) + "\n")
 
 
 # --- verbs: admin -------------------------------------------------------------------------------------
@@ -609,8 +650,17 @@ def setting(name: str) -> Path:
 
 
 def request_user(call: Call, budget: Budget) -> Result:
+    return ask_for("active", call)
+
+
+def disable_user(call: Call, budget: Budget) -> Result:
+    """Have the user's logins ended and no certificate let in any more: the hook does it, as root."""
+    return ask_for("disabled", call)
+
+
+def ask_for(state: str, call: Call) -> Result:
     (username,) = positional(call.args, USERNAME)
-    request = {"v": VERSION, "username": ours(username), "requested_at": int(time.time())}
+    request = {"v": VERSION, "username": ours(username), "want": state, "requested_at": int(time.time())}
     folder = os.open(setting("provision_requests"), OPEN_FOLDER | os.O_CLOEXEC)
     try:
         write_small(folder, f"{username}.json", json.dumps(request) + "\n")
@@ -686,12 +736,93 @@ def change_user(change: str, call: Call, budget: Budget) -> Result:
     return sacctmgr(budget, change, "user", where, f"account={account}")
 
 
+def scancel_of(call: Call, budget: Budget) -> Result:
+    """args: user, account, job. Another's job, in an account of the portal: Slurm lets its coordinator, and nobody else.
+
+    slurmctld learns who coordinates an account below the coordinator's own only when it starts: so it is told.
+    """
+    username, account, job_id = positional(call.args, USERNAME, ACCOUNT, JOB_ID)
+    ours(username)
+    if account not in owned(budget, account):
+        raise Refusal(f"there is no account {account}")
+    sacctmgr(budget, "add", "coordinator", f"account={account}", f"names={me()}")
+    shown = budget.execute(["scontrol", "--oneliner", "show", "job", job_id], 20)
+    if shown.exit != 0:
+        return shown
+    told = shown.stdout.split()
+    if f"Account={account}" not in told or not any(t.startswith(f"UserId={username}(") for t in told):
+        raise Refusal(f"{job_id} is not a job of {username} on {account}")
+    return budget.execute(["scancel", job_id], 60)
+
+
 def sacctmgr_show(call: Call, budget: Budget) -> Result:
     """args: accounts. Lines account|parent|user: each account itself (no user), and everyone in it (no parent)."""
     accounts = positional(call.args, *[ACCOUNT] * max(1, len(call.args)))
     return sacctmgr(
         budget, "show", "assoc", f"account={','.join(accounts)}", "format=account,parentname,user"
     )
+
+
+# --- verbs: fencer --------------------------------------------------------------------------------------
+#
+# Slurm lets only its Administrators make a QOS, so this user has that level, and these verbs alone.
+
+
+def budgets(budget: Budget, *names: str) -> set[str]:
+    """Those QOS of `names` that exist; a Refusal if one is another's. Their description says whose they are."""
+    shown = sacctmgr(budget, "show", "qos", f"name={','.join(names)}", "format=name,description")
+    if shown.exit != 0:
+        raise Refusal(f"not started: can't see whose QOS this is: {printable(shown.stderr)}")
+    owners = dict(line.split("|", 1) for line in shown.stdout.splitlines() if "|" in line)
+    for name, owner in owners.items():
+        if owner != OWNER:
+            raise Refusal(f"not a QOS of the portal: {printable(name)}")
+    return set(owners)
+
+
+def sacctmgr_qos(call: Call, budget: Budget) -> Result:
+    """args: QOS, GPU-minutes. Make it, or set its limit. NoDecay: what was used stays used."""
+    name, minutes = positional(call.args, BUDGET, MINUTES)
+    limits = ("flags=NoDecay", f"GrpTRESMins=gres/gpu={minutes}")
+    if name in budgets(budget, name):
+        return sacctmgr(budget, "modify", "qos", "where", f"name={name}", "set", *limits)
+    return sacctmgr(budget, "add", "qos", name, *limits, f"description={OWNER}")
+
+
+def sacctmgr_budget(call: Call, budget: Budget) -> Result:
+    """args: cluster, account, and every QOS that it may use, the default first.
+
+    People in an account have what it has, unless somebody gave them others. Those are taken back before: Slurm
+    refuses the account a default that one of its people may not use. (That fails where nobody is in it yet.)
+    """
+    cluster, account, *names = positional(call.args, NAME, ACCOUNT, *[BUDGET] * max(1, len(call.args) - 2))
+    if account not in owned(budget, account):
+        raise Refusal(f"there is no account {account}")
+    missing = set(names) - budgets(budget, *names)
+    if missing:
+        raise Refusal(f"there is no QOS {', '.join(sorted(missing))}")
+    where = ("where", f"cluster={cluster}", f"account={account}", "set")
+    sacctmgr(budget, "modify", "user", *where, "qos=", "defaultqos=-1")
+    return sacctmgr(budget, "modify", "account", *where, f"qos={','.join(names)}", f"defaultqos={names[0]}")
+
+
+def sacctmgr_show_qos(call: Call, budget: Budget) -> Result:
+    """Lines name|flags of every QOS."""
+    positional(call.args)
+    return sacctmgr(budget, "show", "qos", "format=name,flags")
+
+
+def sacctmgr_show_budget(call: Call, budget: Budget) -> Result:
+    """args: cluster, accounts. Lines account|user|QOS|default: each account itself (no user), and everyone in it."""
+    cluster, *accounts = positional(call.args, NAME, *[ACCOUNT] * max(1, len(call.args) - 1))
+    words = (f"cluster={cluster}", f"account={','.join(accounts)}", "format=account,user,qos,defaultqos")
+    return sacctmgr(budget, "show", "assoc", *words)
+
+
+def scontrol_qos(call: Call, budget: Budget) -> Result:
+    """Every QOS as the controller has it: its limits, and what was used of them."""
+    positional(call.args)
+    return budget.execute(["scontrol", "--oneliner", "show", "assoc_mgr", "flags=qos"], 30)
 
 
 # --- verbs: everyone ----------------------------------------------------------------------------------
@@ -725,16 +856,29 @@ VERBS: dict[str, dict[str, Callable[[Call, Budget], Result]]] = {
         "sinfo": sinfo,
         "sreport": sreport,
         "scontrol-ping": scontrol_ping,
+        "scontrol-config": scontrol_config,
+        "sacct-fields": sacct_fields,
+        "sacctmgr-sight": sacctmgr_sight,
     },
     "admin": {
         "hello": hello,
         "request-user": request_user,
+        "disable-user": disable_user,
         "user-answer": user_answer,
         "user-exists": user_exists,
         "sacctmgr-account": sacctmgr_account,
         "sacctmgr-user": sacctmgr_user,
         "sacctmgr-remove-user": sacctmgr_remove_user,
         "sacctmgr-show": sacctmgr_show,
+        "scancel-of": scancel_of,
+    },
+    "fencer": {
+        "hello": hello,
+        "sacctmgr-qos": sacctmgr_qos,
+        "sacctmgr-budget": sacctmgr_budget,
+        "sacctmgr-show-qos": sacctmgr_show_qos,
+        "sacctmgr-show-budget": sacctmgr_show_budget,
+        "scontrol-qos": scontrol_qos,
     },
 }
 
@@ -922,7 +1066,7 @@ def main(argv: list[str]) -> int:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     try:
         if len(argv) != 3 or argv[1] != "--role" or argv[2] not in VERBS:
-            raise Malformed("usage: firefly-gateway --role member|collector|admin")
+            raise Malformed("usage: firefly-gateway --role member|collector|admin|fencer")
         word = WORDS.get(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
         if word is None:
             raise Malformed("the command must be run, put or get; this login opens no shell")

@@ -4,10 +4,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from accounting.books import Books
 from accounting.runs import Run
-from jobs.spec import ClusterError, JobSpec, QueueEntry, Submission
+from jobs.spec import ClusterError, FencesSeen, JobSpec, QueueEntry, Submission
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,29 @@ class AnswerError(ClusterError):
     def __init__(self, message: str, *, transient: bool) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+class TooMuch(AnswerError):
+    """The answer is longer than the gateway's cap: the same for a shorter time may be whole."""
+
+
+class Check(StrEnum):
+    """What must be so before a cluster's accounting is believed."""
+
+    DATABASE = "database"
+    GPUS = "gpus"
+    RIGHTS = "rights"
+    FIELDS = "fields"
+    ZONE = "zone"
+    DELIMITER = "delimiter"
+
+
+class Finding(NamedTuple):
+    """How one of them stands: `seen` is what the scheduler said, for the person who mends it."""
+
+    check: Check
+    ok: bool
+    seen: str
 
 
 class Rejected(NamedTuple):
@@ -79,14 +104,31 @@ class Scheduler(Protocol):
     def cancel(self, token: str, scheduler_id: str) -> Call: ...
     def read_cancel(self, answer: Answer) -> None: ...
 
+    def end(self, user: str, account: str, scheduler_id: str) -> Call: ...  # another's job, as the admin
+
     def records(self, since: datetime, until: datetime, delimiter: str) -> Call: ...
     def read_records(self, answer: Answer, delimiter: str) -> Records: ...
+
+    def probe(self, now: datetime, delimiter: str) -> tuple[Call, ...]: ...
+    def read_probe(self, answers: Sequence[Answer], now: datetime, delimiter: str) -> tuple[Finding, ...]: ...
+    def books(self, begin: datetime, end: datetime) -> tuple[Call, ...]: ...  # both whole hours
+    def read_books(self, answers: Sequence[Answer], until: datetime) -> Books: ...
+
+    def is_rolled_up(self, begin: datetime, end: datetime) -> Call: ...
+    def read_is_rolled_up(self, answer: Answer) -> bool: ...
 
     def associations(self, accounts: Sequence[str]) -> Call: ...
     def read_missing(self, accounts: Sequence[str], user: str, answer: Answer) -> tuple[Call, ...]: ...
 
     def dissociate(self, account: str, user: str) -> tuple[Call, ...]: ...
     def read_dissociated(self, account: str, user: str, answers: Sequence[Answer]) -> None: ...
+
+    def set_budget(self, name: str, gpu_minutes: int) -> Call: ...
+    def allow_budgets(self, cluster: str, account: str, names: Sequence[str]) -> Call: ...  # default first
+    def read_change(self, answer: Answer) -> str: ...
+
+    def fences(self, cluster: str, accounts: Sequence[str]) -> list[Call]: ...
+    def read_fences(self, answers: Sequence[Answer], at: datetime) -> FencesSeen: ...
 
 
 def new_delimiter() -> str:

@@ -5,18 +5,24 @@ delimiter. In *parsable* tables the delimiter ends each field, the record's last
 a name does no harm. What can't be read is given back as Rejected with the reason; the rest goes on.
 """
 
+from __future__ import annotations
+
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import product
-from typing import BinaryIO, TextIO
+from operator import itemgetter
+from typing import BinaryIO, NamedTuple, TextIO
+from zoneinfo import ZoneInfo
 
 from accounting.runs import Run
 from jobs.schedulers import Rejected
 
-# Asked of sacct; no field here is written by a user.
+# Asked of sacct, and what a row is read for, in the order of Row; no field here is written by a user.
 ASKED = (
     *("Cluster", "DBIndex", "JobIDRaw", "JobID", "Account", "User", "Partition", "QOS", "Submit", "Start"),
     *("End", "ElapsedRaw", "Suspended", "State", "ExitCode", "TimelimitRaw", "AllocTRES"),
@@ -25,12 +31,40 @@ NEEDED = ("JobIDRaw", "Account", "Start", "End", "State", "AllocTRES")
 
 CHUNK = 1 << 16
 LONGEST_RECORD = 1 << 20
+UTC_ZONES = (UTC, ZoneInfo("UTC"))
 NOWHEN = frozenset({"", "Unknown", "None", "N/A"})
 NUMBER = re.compile(r"[0-9]{1,18}")
+COUNT = re.compile(r"[0-9]{1,7}")  # of devices; what is more is no machine, and no integer of a database
+MINUTES = re.compile(r"[0-9]{1,9}")
+LONGEST_WORDS = {"JobID": 80, "ExitCode": 20}  # characters, as UsageRecord keeps them
+LONGEST_WORD = 100
+LONGEST_STATE = 30
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 SPAN = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d\d):(\d\d)(?:\.\d+)?", re.ASCII)
 STATE = re.compile(r"([A-Z_]+)\+?(?: by .+)?")
 END_OF_LINE = ("\n", "\r\n")
+
+
+class Row(NamedTuple):
+    """The text of the fields that count."""
+
+    cluster: str
+    db_index: str
+    job_id_raw: str
+    job_id: str
+    account: str
+    user: str
+    partition: str
+    qos: str
+    submit: str
+    start: str
+    end: str
+    elapsed: str
+    suspended: str
+    state: str
+    exit_code: str
+    time_limit: str
+    tres: str
 
 
 class TableError(ValueError):
@@ -41,10 +75,18 @@ class RowError(ValueError):
     """This record can't be read."""
 
 
-def read_table(
+@dataclass(frozen=True)
+class Table:
+    """The records of a table as lists of fields, and who can read them."""
+
+    records: Iterator[list[str] | Rejected]
+    reader: RowReader
+
+
+def open_table(
     source: BinaryIO | str, *, delimiter: str | None = None, zone: tzinfo = UTC, cluster: str = ""
-) -> Iterator[Run | Rejected]:
-    """Runs and rejected records of a table whose first line names the columns, in any order.
+) -> Table:
+    """A table whose first line names the columns, in any order.
 
     `delimiter`: the file's own, as `sacct --parsable --delimiter=…` writes it; None: lines parted by |.
     `zone`: in which the times are written. `cluster`: for records that name none. Steps are left out.
@@ -57,13 +99,24 @@ def read_table(
     columns = _columns(header.removesuffix(mark).split(mark))
     reader = RowReader(columns, zone, cluster)
     if delimiter is not None and ended:
-        return reader.read(parsable_records(_chunks(stream), mark, len(columns)))
-    return reader.read(line_records(stream, mark, columns, ended=ended))
+        return Table(
+            without_line_ends(parsable_records(_chunks(stream), mark, len(columns)), columns), reader
+        )
+    return Table(line_records(stream, mark, columns, ended=ended), reader)
+
+
+def read_table(
+    source: BinaryIO | str, *, delimiter: str | None = None, zone: tzinfo = UTC, cluster: str = ""
+) -> Iterator[Run | Rejected]:
+    """Runs and rejected records of `open_table`."""
+    table = open_table(source, delimiter=delimiter, zone=zone, cluster=cluster)
+    return table.reader.read(table.records)
 
 
 def read_answer(text: str, delimiter: str) -> Iterator[Run | Rejected]:
     """What our own call brought: the columns ASKED, no header, UTC."""
-    return RowReader(ASKED, UTC, "").read(parsable_records([text], delimiter, len(ASKED)))
+    records = parsable_records([text], delimiter, len(ASKED))
+    return RowReader(ASKED, UTC, "").read(without_line_ends(records, ASKED))
 
 
 def _text(source: BinaryIO | str) -> TextIO:
@@ -131,6 +184,18 @@ def parsable_records(chunks: Iterable[str], delimiter: str, columns: int) -> Ite
         yield _rejected(rest, "is cut off")
 
 
+def without_line_ends(
+    records: Iterable[list[str] | Rejected], columns: Sequence[str]
+) -> Iterator[list[str] | Rejected]:
+    """Only a JobName may hold one: elsewhere it is the seam of a forged record."""
+    checked = [place for place, name in enumerate(columns) if name.casefold() != "jobname"]
+    for record in records:
+        if isinstance(record, list) and any("\n" in record[place] for place in checked):
+            yield _rejected("|".join(record), "has a line's end inside a field")
+        else:
+            yield record
+
+
 def _fields(chunks: Iterable[str], delimiter: str) -> Iterator[str]:
     rest = ""
     for chunk in chunks:
@@ -159,58 +224,79 @@ def _rejected(record: str, reason: str) -> Rejected:
 # ── Rows ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
 class RowReader:
-    """Turns fields into Runs. `zone`: of the times; `cluster`: for rows that name none."""
+    """Turns fields into Runs. `zone`: of the times; `cluster`: for rows that name none.
 
-    columns: Sequence[str]
-    zone: tzinfo
-    cluster: str
+    Years of history come through here: what repeats from row to row (names, TRES, states) is read once and remembered.
+    """
+
+    def __init__(self, columns: Sequence[str], zone: tzinfo, cluster: str) -> None:
+        self.zone = zone
+        self._in_utc = zone in UTC_ZONES
+        self.cluster = cluster
+        places = {name.casefold(): place for place, name in enumerate(columns)}
+        # A column that is not there reads an empty field put behind each record.
+        self._pick = itemgetter(*(places.get(name.casefold(), len(columns)) for name in ASKED))
+        context = "\x1f".join((*columns, str(zone), cluster, "\x1e"))
+        self._marking = blake2b(context.encode(), digest_size=16)
 
     def read(self, records: Iterable[list[str] | Rejected]) -> Iterator[Run | Rejected]:
-        names = [column.casefold() for column in self.columns]
         for record in records:
             if isinstance(record, Rejected):
                 yield record
                 continue
-            row = dict(zip(names, record, strict=True))
-            if "." in row.get("jobid", "") or "." in row["jobidraw"]:
-                continue  # R1: a step
-            try:
-                if any("\n" in value for name, value in row.items() if name != "jobname"):
-                    raise RowError("has a line's end inside a field")
-                yield self.run(row)
-            except RowError as error:
-                yield _rejected("|".join(record), str(error))
+            item = self.item(record)
+            if item is not None:
+                yield item
 
-    def run(self, row: Mapping[str, str]) -> Run:
+    def item(self, record: list[str], source: bytes = b"") -> Run | Rejected | None:
+        """The record's Run; None for a step (R1). `source`: its mark, where one is kept."""
+        row = Row(*self._pick([*record, ""]))
+        if "." in row.job_id or "." in row.job_id_raw:
+            return None
+        try:
+            return self.run(row, source)
+        except RowError as error:
+            return _rejected("|".join(record), str(error))
+
+    def mark(self, record: list[str]) -> bytes:
+        """16 bytes that are the same only for the same text, read in the same way."""
+        marking = self._marking.copy()
+        marking.update("\x1f".join(record).encode("utf-8", "surrogatepass"))
+        return marking.digest()
+
+    def run(self, row: Row, source: bytes = b"") -> Run:
         start, end = self.interval(row)
-        gpus, by_type = devices(row["alloctres"])
-        db_index = _pattern(row.get("dbindex", "") or "0", NUMBER, "DBIndex")
-        submit = self.moment(row.get("submit", ""), "Submit")
-        if db_index.strip("0") == "" and submit is None:
+        gpus, by_type, shards = devices(row.tres)
+        db_index = _number(row.db_index or "0", "DBIndex").lstrip("0")
+        submit = self.moment(row.submit, "Submit")
+        if not db_index and submit is None:
             raise RowError("has neither DBIndex nor Submit: it can't be told from another")
+        raw = _number(row.job_id_raw, "JobIDRaw")
         return Run(
-            cluster=_word(row, "Cluster") or self.cluster,
-            db_index="" if db_index.strip("0") == "" else db_index,
-            job_id_raw=_pattern(row["jobidraw"], NUMBER, "JobIDRaw"),
-            job_id=_word(row, "JobID") or row["jobidraw"],
-            account=_word(row, "Account"),
-            user=_word(row, "User"),
-            partition=_word(row, "Partition"),
-            qos=_word(row, "QOS"),
+            cluster=_word(row.cluster, "Cluster") or self.cluster,
+            db_index=db_index,
+            job_id_raw=raw,
+            job_id=_checked_word(row.job_id, "JobID") or raw,
+            account=_word(row.account, "Account"),
+            user=_word(row.user, "User"),
+            partition=_word(row.partition, "Partition"),
+            qos=_word(row.qos, "QOS"),
             submit=submit,
             start=start,
             end=end,
-            state=state(row["state"]),
+            state=state(row.state),
             gpus=gpus,
             gpus_by_type=by_type,
-            exit_code=_word(row, "ExitCode"),
-            time_limit_minutes=_minutes(row.get("timelimitraw", "")),
+            shards=shards,
+            exit_code=_word(row.exit_code, "ExitCode"),
+            time_limit_minutes=int(row.time_limit) if MINUTES.fullmatch(row.time_limit) else None,
+            source=source,
         )
 
     def moment(self, text: str, column: str) -> datetime | None:
-        return next(iter(self.readings(text, column)), None)
+        readings = self.readings(text, column)
+        return readings[0] if readings else None
 
     def readings(self, text: str, column: str) -> tuple[datetime, ...]:
         """A wall time in UTC: no reading if unknown, two in the hour that a zone has twice."""
@@ -219,21 +305,20 @@ class RowReader:
         if not WHEN.fullmatch(text):
             raise RowError(f"{column} is no time: {text[:40]!r}")
         try:
+            if self._in_utc:
+                return (datetime.fromisoformat(text + "+00:00"),)
             wall = datetime.fromisoformat(text)
             both = [wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
         except (ValueError, OverflowError):
             raise RowError(f"{column} is no time: {text[:40]!r}") from None
         return tuple(dict.fromkeys(both))
 
-    def interval(self, row: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+    def interval(self, row: Row) -> tuple[datetime | None, datetime | None]:
         """R8: of the readings of Start and End, the pair that lasts ElapsedRaw + Suspended."""
-        starts, ends = self.readings(row["start"], "Start"), self.readings(row["end"], "End")
-        if len(starts) < 2 and len(ends) < 2:
-            return (starts or (None,))[0], (ends or (None,))[0]
-        if not starts or not ends:
-            return (starts or (None,))[0], (ends or (None,))[
-                0
-            ]  # still open, or never begun: nothing depends on it
+        starts, ends = self.readings(row.start, "Start"), self.readings(row.end, "End")
+        if (len(starts) < 2 and len(ends) < 2) or not starts or not ends:
+            # Plain, or still open, or never begun: nothing depends on the choice.
+            return (starts[0] if starts else None), (ends[0] if ends else None)
         lasted = _lasted(row)
         for start, end in product(starts, ends):
             if end - start == lasted:
@@ -243,53 +328,58 @@ class RowReader:
         )
 
 
-def devices(tres: str) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """R2: how many GPUs, and the typed ones among them, of an AllocTRES."""
+@lru_cache(maxsize=1 << 14)
+def devices(tres: str) -> tuple[int, tuple[tuple[str, int], ...], int]:
+    """R2 and R11: how many GPUs, the typed ones among them, and how many shards, of an AllocTRES."""
     total: int | None = None
+    shards = 0
     typed: dict[str, int] = {}
     for part in filter(None, tres.strip().split(",")):
         name, equals, value = part.partition("=")
         if not equals:
             raise RowError(f"AllocTRES can't be read: {tres[:80]!r}")
         if name == "gres/gpu" and total is None:
-            total = int(_pattern(value, NUMBER, "gres/gpu"))
+            total = int(_number(value, "gres/gpu", COUNT))
         elif name.startswith("gres/gpu:") and name not in typed:
-            typed[name] = int(_pattern(value, NUMBER, name))
+            typed[name] = int(_number(value, name, COUNT))
         elif name == "gres/gpu" or name in typed:
             raise RowError(f"AllocTRES names {name} twice")
+        elif name == "gres/shard":
+            shards = int(_number(value, name, COUNT))
     by_type = tuple(sorted((name.removeprefix("gres/gpu:"), count) for name, count in typed.items()))
-    return (sum(typed.values()) if total is None else total), by_type
+    return (sum(typed.values()) if total is None else total), by_type, shards
 
 
+@lru_cache(maxsize=1 << 10)
 def state(text: str) -> str:
     """One word: "CANCELLED by 1001" is CANCELLED."""
     match = STATE.fullmatch(text.strip())
-    if not match:
+    if not match or len(match[1]) > LONGEST_STATE:
         raise RowError(f"State is no state: {text[:40]!r}")
     return match[1]
 
 
-def _lasted(row: Mapping[str, str]) -> timedelta | None:
-    elapsed = row.get("elapsedraw", "").strip()
-    span = SPAN.fullmatch(row.get("suspended", "").strip() or "00:00:00")
+def _lasted(row: Row) -> timedelta | None:
+    elapsed = row.elapsed.strip()
+    span = SPAN.fullmatch(row.suspended.strip() or "00:00:00")
     if not NUMBER.fullmatch(elapsed) or not span:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds + int(elapsed))
 
 
-def _pattern(text: str, pattern: re.Pattern[str], column: str) -> str:
-    if not pattern.fullmatch(text.strip()):
+def _number(text: str, column: str, form: re.Pattern[str] = NUMBER) -> str:
+    text = text.strip()
+    if not form.fullmatch(text):
         raise RowError(f"{column} can't be read: {text[:40]!r}")
-    return text.strip()
+    return text
 
 
-def _word(row: Mapping[str, str], column: str) -> str:
-    text = row.get(column.casefold(), "").strip()
-    if len(text) > 255 or not text.isprintable() or "\ufffd" in text:
+def _checked_word(text: str, column: str) -> str:
+    text = text.strip()
+    if len(text) > LONGEST_WORDS.get(column, LONGEST_WORD) or not text.isprintable() or "\ufffd" in text:
         raise RowError(f"{column} holds what no name holds: {text[:40]!r}")
     return text
 
 
-def _minutes(text: str) -> int | None:
-    return int(text) if NUMBER.fullmatch(text) else None  # else UNLIMITED, Partition_Limit
+_word = lru_cache(maxsize=1 << 16)(_checked_word)

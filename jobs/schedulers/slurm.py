@@ -10,10 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from accounting.books import Books
 from accounting.runs import Run
-from jobs.schedulers import Answer, AnswerError, Call, Records, Rejected
+from jobs.schedulers import (
+    Answer,
+    AnswerError,
+    Call,
+    Finding,
+    Records,
+    Rejected,
+    TooMuch,
+    slurm_probe,
+    sreport,
+)
+from jobs.schedulers.qos import Qos
 from jobs.schedulers.sacct import ASKED, parsable_records, read_answer
-from jobs.spec import JobSpec, QueueEntry, Submission, Verdict
+from jobs.spec import LONGEST_REASON, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
 
@@ -32,6 +44,8 @@ SURELY_NOT_TAKEN = (
     "Resource temporarily unavailable",
     "Could not establish a configuration source",
 )
+# A sentence with one of these is about the accounting (slurmdbd); else it is slurmctld's.
+OF_ACCOUNTING = ("slurmdbd", "sacct", "sreport", "slurm_persist", "accounting")
 # The job may have been sent before this went wrong.
 NOBODY_KNOWS = (
     "timed out",
@@ -53,16 +67,17 @@ REFUSAL = re.compile(r"^sbatch: (?:error|fatal): (?:Batch job submission failed:
 
 START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.ASCII)
 JOB_ID = re.compile(r"([0-9]{1,10})(?:;[A-Za-z0-9_-]+)?")
+TROUBLE = re.compile(r"^(?:sacct|squeue|slurm_\w+): (?:error|fatal): ", re.MULTILINE)
 NOTHING_TO_CANCEL = ("No active jobs match", "Invalid job id", "already completing or completed")
 
 
 CAPACITY_FIELDS = ("NodeList", "StateCompact", "Gres", "GresUsed")
 CAPACITY_WIDTH = 200  # of fixed columns: node lists and GRES hold commas and colons, but no user writes them
 OPEN_NODE = re.compile(r"(idle|mix|alloc|comp)[~#%+]?")
-GPU_COUNT = re.compile(r"gpu(?::[^:(,]+)?:(\d+)")
+GPU_COUNT = re.compile(r"gpu(?::[^:(,]+)?:(\d{1,4})(?!\d)")  # no node has more
 
 
-class Slurm:
+class Slurm(Qos):
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
     def submit(self, spec: JobSpec) -> Call:
@@ -117,12 +132,18 @@ class Slurm:
             fields = [line[at : at + CAPACITY_WIDTH].strip() for at in range(0, len(line), CAPACITY_WIDTH)]
             if len(fields) == len(CAPACITY_FIELDS):
                 nodes[fields[0]] = fields[1:]
+        # A node that comes back with jobs on it is said, for moments, to use more than it has.
         return sum(
-            _gpus(all_) - _gpus(used) for state, all_, used in nodes.values() if OPEN_NODE.fullmatch(state)
+            max(_gpus(all_) - _gpus(used), 0)
+            for state, all_, used in nodes.values()
+            if OPEN_NODE.fullmatch(state)
         )
 
     def cancel(self, token: str, scheduler_id: str) -> Call:
         return Call("scancel", (scheduler_id,), token)
+
+    def end(self, user: str, account: str, scheduler_id: str) -> Call:
+        return Call("scancel-of", (user, account, scheduler_id))
 
     def read_cancel(self, answer: Answer) -> None:
         """Quiet if the job is being ended or there is none to end: its state will say so."""
@@ -147,16 +168,44 @@ class Slurm:
                 runs.append(item)
         return Records(tuple(runs), tuple(rejected))
 
+    def probe(self, now: datetime, delimiter: str) -> tuple[Call, ...]:
+        return slurm_probe.calls(now, delimiter)
+
+    def read_probe(self, answers: Sequence[Answer], now: datetime, delimiter: str) -> tuple[Finding, ...]:
+        return slurm_probe.read(answers, now, delimiter)
+
+    def books(self, begin: datetime, end: datetime) -> tuple[Call, ...]:
+        return sreport.account_sums(begin, end), sreport.reservations(begin, end)
+
+    def read_books(self, answers: Sequence[Answer], until: datetime) -> Books:
+        """Raises also where the rows of the users don't add up to the whole, and no idle reservation explains it."""
+        accounts, reserved = answers
+        sums, idle = sreport.read_account_sums(accounts), sreport.read_idle(reserved)
+        if sums.nobodys > idle:
+            raise AnswerError(
+                "sreport does not show every user's usage: the collector needs Slurm's level Operator.",
+                transient=False,
+            )
+        return Books(sums.by_account, until, idle - sums.nobodys)
+
+    def is_rolled_up(self, begin: datetime, end: datetime) -> Call:
+        return sreport.utilization(begin, end)
+
+    def read_is_rolled_up(self, answer: Answer) -> bool:
+        return sreport.read_is_rolled_up(answer)
+
     def associations(self, accounts: Sequence[str]) -> Call:
         return Call("sacctmgr-show", tuple(accounts))
 
     def read_missing(self, accounts: Sequence[str], user: str, answer: Answer) -> tuple[Call, ...]:
-        """What is still to be made, top down; nothing if `user` may run on the last account."""
+        """What is still to be made, top down; nothing if `user` may run on the last account. No user: the accounts alone."""
         shown = _shown(answer)
         chain = zip(accounts, ("root", *accounts), strict=False)
         missing = [pair for pair in chain if "|".join((*pair, "")) not in shown]
+        if any(line.startswith(f"{accounts[-1]}|") for line in shown):
+            missing = []  # it is there, if perhaps elsewhere: a centre's own tree was imported
         calls = [Call("sacctmgr-account", pair) for pair in missing]
-        if f"{accounts[-1]}||{user}" not in shown:
+        if user and f"{accounts[-1]}||{user}" not in shown:
             calls.append(Call("sacctmgr-user", (user, accounts[-1])))
         return tuple(calls)
 
@@ -177,6 +226,7 @@ def _limits(spec: JobSpec) -> tuple[str, ...]:
     kind = f"{spec.gpu_type}:" if spec.gpu_type else ""
     return (
         f"--account={spec.account}",
+        *((f"--qos={spec.qos}",) if spec.qos else ()),
         f"--partition={spec.partition}",
         f"--nodes={spec.nodes}",
         "--ntasks-per-node=1",
@@ -220,8 +270,12 @@ def _sacct(fields: str, delimiter: str, *options: str) -> Call:
 def _whole(program: str, answer: Answer, delimiter: str) -> str:
     if answer.exit_code != 0:
         raise _failed(program, answer)
-    if answer.truncated or (answer.stdout and not answer.stdout.endswith(f"{delimiter}\n")):
+    if answer.truncated:
+        raise TooMuch(f"The answer of {program} was too long, and cut off.", transient=True)
+    if answer.stdout and not answer.stdout.endswith(f"{delimiter}\n"):
         raise AnswerError(f"The answer of {program} was cut off.", transient=True)
+    if TROUBLE.search(answer.stderr):  # it may have gone wrong halfway and ended well all the same
+        raise _failed(program, answer)
     return answer.stdout
 
 
@@ -247,7 +301,7 @@ def _queue_entry(
         user=user,
         partition=partition,
         state=state,
-        reason=reason,
+        reason=reason[:LONGEST_REASON],
         submitted_at=_moment(submitted),
         started_at=_moment(start),
         ended_at=_moment(end),
@@ -282,6 +336,11 @@ def _shown(answer: Answer) -> set[str]:
     if answer.exit_code != 0 or answer.truncated:
         raise _failed("sacctmgr", answer)
     return set(answer.stdout.splitlines())
+
+
+def is_of_accounting(said: str) -> bool:
+    """Whether an error is of the accounting, not of the scheduler itself: who has to be looked after."""
+    return any(word in said.lower() for word in OF_ACCOUNTING)
 
 
 def one_line(text: str) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
-from accounting.models import Partition
+from accounting.models import Fence, Partition
 from jobs.models import Job
 from jobs.reasons import of_job
 from jobs.states import State
+from portal.templatetags.page import state
 from portal.words import duration, grouped
 
 register = template.Library()
@@ -28,10 +30,28 @@ TONES = {
 }
 
 
-@register.inclusion_tag("components/state.html")
-def job_state(job: Job) -> dict[str, Any]:
+@register.simple_tag
+def job_state(job: Job) -> SafeString:
     """The state as word, colour and icon; the reason on hover."""
-    return {"word": job.get_state_display(), "tone": TONES[State(job.state)], "hint": of_job(job).sentence}
+    return state(job.get_state_display(), TONES[State(job.state)], of_job(job).sentence)
+
+
+@register.simple_tag
+def fence_state(fence: Fence) -> SafeString:
+    """Whether the scheduler's limit is as it should be, as word, colour and icon."""
+    if fence.trouble:
+        return state(_("not in step"), "bad", _("The scheduler's limit is not as it should be."))
+    if fence.confirmed_at is None:
+        return state(_("not looked at yet"), "wait", "")
+    if not fence.is_placed:
+        return state(_("waits for its account"), "wait", _("Nobody of the project can run jobs there yet."))
+    return state(_("in step"), "ok", "")
+
+
+@register.filter
+def fence_trouble(fence: Fence) -> str:
+    """Our own sentence in the reader's language; the scheduler's as they came."""
+    return _(fence.trouble) if fence.trouble else ""
 
 
 @register.filter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -12,17 +11,17 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
-from django.utils.formats import date_format
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import actions, cost, life, reasons
+from jobs import actions, cost, life, notices, reasons
 from jobs.files import LOGS
 from jobs.models import ClusterHealth, Job, JobFile
 from jobs.states import State
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
+from portal.words import clock
 
 STREAMS = tuple(LOGS)
 STOP_POLLING = 286  # htmx: nothing will change any more
@@ -80,16 +79,10 @@ def _news(request: PersonRequest, job: Job) -> dict[str, Any]:
         "reason": reasons.of_job(job),
         "cost": cost.of_job(job, timezone.now()) if job.state in (State.FAILED, State.CANCELLED) else None,
         "silence": reasons.unreachable(since, is_final=job.is_final) if silent else None,
+        "notice": None if silent or is_settled(job) else notices.of(job.cluster),
         "settled": is_settled(job),
         "may_cancel": may_cancel(request, job),
     }
-
-
-def clock(moment: datetime) -> str:
-    """ "14:02", with the day where it is not today."""
-    here = timezone.localtime(moment)
-    today = here.date() == timezone.localdate()
-    return date_format(here, "TIME_FORMAT" if today else "DATETIME_FORMAT")
 
 
 def may_cancel(request: PersonRequest, job: Job) -> bool:

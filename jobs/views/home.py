@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Case, F, QuerySet, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounting.periods import last_twelve
-from accounting.reports import balances, decisions, programmes
+from accounting.reports import balances, decisions, programmes, putting_right
+from jobs import notices
+from jobs.account_words import awaited_by
+from jobs.context import clusters_seen
 from jobs.models import Job
-from jobs.states import State
+from jobs.states import FINAL, State
 from jobs.views.clusters import stuck_jobs
-from portal.models import Role, User
+from portal import places
+from portal.lists import first_and_count
+from portal.models import Role, Terms, User
 from portal.models.people import CENTRE_ROLES
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
@@ -28,28 +34,47 @@ MOST = 8
 def home(request: PersonRequest) -> HttpResponse:
     user, now = request.user, timezone.now()
     jobs = Job.objects.visible_to(user).select_related("owner", "project", "partition", "cluster")
-    unfinished = jobs.unfinished()
-    mine = Q(owner=user)
     sees_jobs = user.roles != frozenset({Role.FUNDER})
-    ended = jobs.final().filter(mine, ended_at__gte=now - RECENT).order_by("-ended_at")
+    standings = balances.my_standings(user, on=now.date())
+    unfinished, unfinished_count = (
+        first_and_count(jobs.unfinished().order_by("-pk"), MOST) if sees_jobs else ([], 0)
+    )
+    ended = _ended(jobs.filter(owner=user, ended_at__gte=now - RECENT)) if sees_jobs else []
+    sees_clusters = has_permission(user, Permission.SEE_CLUSTERS)
+    may_submit = has_permission(user, Permission.SUBMIT_JOB)
     context = {
         "sees_jobs": sees_jobs,
         "waiting": decisions.waiting_for(user),
-        "failed": list(ended.filter(state=State.FAILED)[:MOST]) if sees_jobs else [],
-        "unfinished": list(unfinished.order_by("-pk")[:MOST]) if sees_jobs else [],
-        "unfinished_count": unfinished.count() if sees_jobs else 0,
-        "ended": list(ended.exclude(state=State.FAILED)[:MOST]) if sees_jobs else [],
-        "standings": balances.my_standings(user, on=now.date()),
+        "putting_right": putting_right.waiting_for(user),
+        "joining": places.waiting_for(user),
+        "failed": [job for job in ended if job.state == State.FAILED],
+        "unfinished": unfinished,
+        "unfinished_count": unfinished_count,
+        "ended": [job for job in ended if job.state != State.FAILED],
+        "awaited": awaited_by(user),
+        "notices": notices.of_all(clusters_seen(request)) if sees_jobs and user.roles else [],
+        "standings": standings,
+        "at_risk": balances.at_risk(standings),
         "at_centre": bool(user.roles & {*CENTRE_ROLES}),
-        "may_submit": has_permission(user, Permission.SUBMIT_JOB),
+        "may_submit": may_submit,
+        "terms": Terms.objects.unaccepted_by(user) if may_submit else None,
         "may_request": Role.PI in user.roles,
         "programme": _programme(user) if has_permission(user, Permission.SEE_PROGRAMME) else None,
-        "stuck_count": stuck_jobs(now).count() if has_permission(user, Permission.SEE_CLUSTERS) else 0,
+        "stuck_count": stuck_jobs(now).count() if sees_clusters else 0,
     }
     return render(request, "home.html", context)
 
 
-def _programme(user: User) -> programmes.Programme:
+def _ended(jobs: QuerySet[Job]) -> list[Job]:
+    """The last of those that failed, and the last of the others, in one query."""
+    failed = Case(When(state=State.FAILED, then=1), default=0)
+    last_first = F("ended_at").desc()
+    place = Window(RowNumber(), partition_by=failed, order_by=last_first)
+    return list(
+        jobs.filter(state__in=FINAL).annotate(place=place).filter(place__lte=MOST).order_by(last_first)
+    )
+
+
+def _programme(user: User) -> programmes.Headline:
     """The last twelve months of what a funder pays for, or of everything."""
-    now = timezone.now()
-    return programmes.programme(programmes.scope_of(user), last_twelve(now.date()), as_of=now)
+    return programmes.headline(programmes.scope_of(user), last_twelve(timezone.now().date()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,9 +21,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import trigger_client_event
 
 from accounting.models import Cluster, Partition
-from jobs import actions, samples, scripts, uploads
+from jobs import actions, maintenance, notices, samples, scripts, uploads
+from jobs.account_words import awaited_by
+from jobs.context import clusters_seen
 from jobs.forms import KeptFile, ShapeForm, SubmitForm, chosen_script, mine, partitions_open, sealed_token
 from jobs.models import Job, JobFile, Upload
+from jobs.pressure import Busy
+from portal.actions.terms import TermsNotAccepted
 from portal.models import Project
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
@@ -53,6 +57,7 @@ class Beginning:
     files: tuple[KeptFile, ...] = ()
     script: str = ""
     missing: tuple[str, ...] = ()
+    terms: str = ""  # that the terms of use have to be accepted first, in words
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -63,11 +68,18 @@ def submit(request: PersonRequest) -> HttpResponse:
     if "sample" in request.POST:
         return _with_sample(request)
     form = SubmitForm(request.user, request.POST)
-    job = _submitted(request, form)
+    kept = Beginning(files=tuple(form.kept_files), script=request.POST.get("script", ""))
+    try:
+        job = _submitted(request, form)
+    except TermsNotAccepted as refused:
+        return _page(request, form, replace(kept, terms=str(refused)), 422)
+    except Busy as busy:
+        form.add_error(None, busy.sentence)
+        response = _page(request, form, kept, 429)
+        response["Retry-After"] = str(busy.retry_after)
+        return response
     if job is None:
-        return _page(
-            request, form, Beginning(files=tuple(form.kept_files), script=request.POST.get("script", "")), 422
-        )
+        return _page(request, form, kept, 422)
     messages.success(request, _("Your job is submitted. You can leave this page: it goes on by itself."))
     return redirect("jobs:detail", job.pk)
 
@@ -163,6 +175,8 @@ def _page(request: PersonRequest, form: SubmitForm, beginning: Beginning, status
         "beginning": beginning,
         "samples": samples.SAMPLES.values(),
         "max_bytes": settings.UPLOAD_MAX_BYTES,
+        "awaited": awaited_by(request.user),
+        "notices": notices.of_all(clusters_seen(request)),
     }
     return render(request, "jobs/submit.html", context, status=status)
 
@@ -207,7 +221,7 @@ def check(request: PersonRequest) -> HttpResponse:
     script, bad_script = _examined(request)
     prefill = _prefill(request, script) if script else {}
     form = ShapeForm(request.user, _filled(request.POST, prefill))
-    offer = actions.quote(**form.shape) if form.is_valid() else None
+    offer = actions.quote(by=request.user, **form.shape) if form.is_valid() else None
     touched = [form[name] for name in form.errors if request.POST.get(name) and name in form.fields]
     context = {
         "offer": offer,
@@ -221,6 +235,7 @@ def check(request: PersonRequest) -> HttpResponse:
         "bad_script": bad_script,
         "unknown_partition": _unknown_partition(script),
         "silent": _silent(form.cleaned_data.get("partition")),
+        "left_alone": _left_alone(form.cleaned_data.get("partition")),
     }
     response = render(request, "jobs/check.html", context)
     return trigger_client_event(response, "prefill", prefill) if prefill else response
@@ -277,6 +292,11 @@ def _silent(partition: Partition | None) -> Cluster | None:
     """The partition's cluster, if it gives no answers now."""
     health = getattr(partition.cluster, "health", None) if partition else None
     return partition.cluster if partition and health and health.failures else None
+
+
+def _left_alone(partition: Partition | None) -> bool:
+    """Whether its cluster is under maintenance: then nobody is asked when a job would start."""
+    return partition is not None and maintenance.lasts(partition.cluster_id)
 
 
 def _unknown_partition(script: scripts.Script | None) -> str:

@@ -120,10 +120,10 @@ def make_key(path: Path, kind: str = "ed25519") -> Path:
 
 
 @contextmanager
-def sshd(root: Path, command: str) -> Iterator[Sshd]:
-    """`command`: what every login runs, with SSH_ORIGINAL_COMMAND set."""
+def sshd(root: Path, command: str, *, ca: Path | None = None) -> Iterator[Sshd]:
+    """`command`: what every login runs, with SSH_ORIGINAL_COMMAND set. `ca`: of another one, to be trusted here too."""
     root.mkdir(parents=True, exist_ok=True)
-    make_key(root / "ca")
+    ca = ca or make_key(root / "ca")
     make_key(root / "host_key")
     (root / "principals").write_text(f'restrict,from="127.0.0.1",command="{command}" portal-exec:{ME}\n')
     server = Sshd(root, free_port())
@@ -138,7 +138,7 @@ UsePAM no
 PermitRootLogin yes
 AuthenticationMethods publickey
 AuthorizedKeysFile none
-TrustedUserCAKeys {root}/ca.pub
+TrustedUserCAKeys {ca}.pub
 AuthorizedPrincipalsFile {root}/principals
 SetEnv SHLVL=1
 LogLevel VERBOSE

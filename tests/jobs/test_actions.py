@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -16,9 +18,9 @@ from accounting.models import Allocation, Hold, Partition
 from jobs import actions
 from jobs.models import Association, ClusterAccount, Job, JobFile, Upload
 from jobs.states import State
-from portal.models import AuditEvent, Project, User
+from portal.models import AuditEvent, Lab, Project, Role, User
 from tests.conftest import Bell
-from tests.factories import AllocationFactory, ClusterAccountFactory, JobFactory
+from tests.factories import AllocationFactory, ClusterAccountFactory, JobFactory, MembershipFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -123,7 +125,9 @@ def test_an_allocation_with_enough_is_taken_when_the_first_has_too_little(
 
 
 def test_a_project_without_hours_says_whom_to_ask(submit: Callable[..., Job], allocation: Allocation) -> None:
-    Allocation.objects.filter(pk=allocation.pk).update(start="2020-01-01", end="2020-12-31")
+    Allocation.objects.filter(pk=allocation.pk).update(
+        start="2020-01-01", end="2020-12-31", usable_until="2020-12-31"
+    )
     with pytest.raises(actions.Refused, match="Its PI can ask for some"):
         submit()
 
@@ -208,3 +212,39 @@ def test_asking_twice_for_a_file_brings_it_once(submit: Callable[..., Job], mei:
 def test_a_funder_sees_no_job(submit: Callable[..., Job], fay: User) -> None:
     submit()
     assert not Job.objects.visible_to(fay).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_submissions_at_once_on_a_balance_for_ten_are_exactly_ten(
+    project: Project, optics: Lab, allocation: Allocation, a100: Partition
+) -> None:
+    """Fifty people, each with a connection of their own; each job may cost 500 of the 5,000 GPU-hours."""
+    people = [MembershipFactory.create(role=Role.MEMBER, lab=optics).user for _ in range(50)]
+    scripts = {person.pk: arrived(person, "run.sh") for person in people}
+    for number, person in enumerate(people):
+        ClusterAccountFactory.create(user=person, cluster=allocation.cluster, username=f"fp-{number}")
+
+    def press(person: User) -> bool:
+        try:
+            actions.create_and_submit(
+                by=person,
+                project=project,
+                partition=a100,
+                name="fit",
+                gpus=25,
+                time_limit_minutes=20 * 60,
+                script=scripts[person.pk],
+                inputs=[],
+            )
+        except actions.Refused as refused:
+            assert "GPU-hours" in refused.message
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(max_workers=50) as threads:
+        taken = list(threads.map(press, people))
+    assert taken.count(True) == 10
+    assert Job.objects.count() == Hold.objects.open().count() == 10
+    assert ledger.balance(allocation).available == 0

@@ -26,14 +26,14 @@ def shown(client: Client, url: str = URL) -> str:
     return response.content.decode()
 
 
-def test_it_shows_health_partitions_and_what_can_not_be_read(
+def test_it_shows_health_partitions_and_the_way_to_what_can_not_be_read(
     sam: User, firefly: Cluster, a100: Partition, client_for: ClientFor
 ) -> None:
     ClusterHealth.objects.create(cluster=firefly, answered_at=timezone.now(), queue_length=11, free_gpus=13)
     CollectionFactory.create(cluster=firefly)
     QuarantinedRecord.objects.create(cluster=firefly, fingerprint="1", text="<b>cut", reason="no end")
     page = shown(client_for(sam))
-    assert all(word in page for word in ("Firefly", "answers", "11", "13", "a100", "&lt;b&gt;cut", "no end"))
+    assert all(word in page for word in ("Firefly", "answers", "11", "13", "a100", "/clusters/quarantine/"))
 
 
 def test_a_cluster_that_is_only_accounted_shows_no_queue_and_comes_last(

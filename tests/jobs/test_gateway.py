@@ -128,7 +128,8 @@ def test_it_needs_a_role(gateway: Gateway, arguments: list[str]) -> None:
     [
         *(("member", verb) for verb in ("sinfo", "sreport", "sacctmgr-user", "request-user", "rm", "")),
         *(("collector", verb) for verb in ("sbatch", "scancel", "prepare", "tail", "sacctmgr-account")),
-        *(("admin", verb) for verb in ("sbatch", "squeue", "sacct", "tail", "list")),
+        *(("admin", verb) for verb in ("sbatch", "squeue", "sacct", "tail", "list", "sacctmgr-qos")),
+        *(("fencer", verb) for verb in ("sbatch", "scancel-of", "sacctmgr-user", "request-user", "sacct")),
     ],
 )
 def test_each_role_has_its_own_verbs(gateway: Gateway, role: str, verb: str) -> None:
@@ -136,7 +137,7 @@ def test_each_role_has_its_own_verbs(gateway: Gateway, role: str, verb: str) -> 
 
 
 @pytest.mark.parametrize("word", ["put", "get"])
-@pytest.mark.parametrize("role", ["collector", "admin"])
+@pytest.mark.parametrize("role", ["collector", "admin", "fencer"])
 def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None:
     assert gateway.call(word, b"{}\n", role).returncode == 2
 
@@ -145,6 +146,8 @@ def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None
     ("role", "verb", "option"),
     [
         ("member", "sbatch-test", "--wrap=id"),
+        ("member", "sbatch-test", "--qos=normal"),
+        ("member", "sbatch-test", "--qos=al-7,normal"),
         ("member", "sbatch-test", "--account=a b"),
         ("member", "sbatch-test", "--account"),
         ("member", "sbatch-test", "--requeue=yes"),
@@ -164,7 +167,6 @@ def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None
         ("member", "sacct", "--starttime=now"),
         ("collector", "sacct", "--delimiter=|"),
         ("collector", "sacct", "--name=x"),
-        ("collector", "sreport", "start=2025-01-01T00:00:00\n"),
     ],
 )
 def test_only_listed_options_with_narrow_values_pass(
@@ -174,6 +176,29 @@ def test_only_listed_options_with_narrow_values_pass(
         gateway.slurm(program, "touch ~/called")
     assert "not allowed" in refused(gateway, verb, option, role=role)
     assert not (gateway.home / "called").exists()
+
+
+SIGHT = """case "$*" in
+  *user*) echo Operator ;;
+  *configuration*) printf 'StoragePass = secret\\nPrivateData            = jobs,usage\\n' ;;
+  *associations*) printf 'root\\nportal\\nportal\\n' ;;
+esac"""
+
+
+def test_a_collector_hears_how_much_it_may_see_and_no_more(gateway: Gateway) -> None:
+    gateway.slurm("sacctmgr", SIGHT)
+    said = one(gateway, "sacctmgr-sight", role="collector")
+    assert said["stdout"] == "level|Operator\nprivate|jobs,usage\naccounts|2\n"
+    gateway.slurm("sacctmgr", "echo no database >&2; exit 1")
+    said = one(gateway, "sacctmgr-sight", role="collector")
+    assert (said["exit"], said["stdout"], said["stderr"]) == (1, "", "no database\n")
+    gateway.slurm("sacct", 'echo "$*"')
+    assert one(gateway, "sacct-fields", role="collector")["stdout"] == "--helpformat\n"
+    gateway.slurm("scontrol", 'echo "$*"')
+    assert one(gateway, "scontrol-config", role="collector")["stdout"] == "show config\n"
+    for verb in ("scontrol-config", "sacct-fields", "sacctmgr-sight"):
+        assert one(gateway, verb, "x", role="collector")["exit"] == 64
+        assert one(gateway, verb, role="member")["exit"] == 64
 
 
 # ── Running a program ────────────────────────────────────────────────────────
@@ -599,6 +624,10 @@ case "$*" in
   *"show account name=uni,root"*|*"show account name=mine"*) ;;
   *"show account name=lab,uni"*) echo 'uni|firefly-portal' ;;
   *"show account name=proj"*) echo 'proj|firefly-portal' ;;
+  *"show qos name=al-7 "*) echo 'al-7|firefly-portal' ;;
+  *"show qos name=al-7,al-8 "*) echo 'al-7|firefly-portal'; echo 'al-8|firefly-portal' ;;
+  *"show qos name=al-9 "*) echo 'al-9|long jobs of the department' ;;
+  *"show qos"*) ;;
   *"show account name=physics"*|*"show account name=new,physics"*) echo 'physics|the department' ;;
   *show*account*) ;;
   *) echo "$@" >> ~/changes ;;
@@ -683,3 +712,55 @@ def test_missing_settings_are_named(gateway: Gateway) -> None:
     (gateway.root / "libexec" / "gateway.json").unlink()
     done = gateway.call("run", b'{"v":1,"budget":5,"calls":[{"verb":"squeue","args":[],"token":""}]}')
     assert done.returncode == 2 and "gateway.json" in json.loads(done.stdout)["error"]
+
+
+# ── Fencer ───────────────────────────────────────────────────────────────────
+
+
+def test_a_budget_is_made_and_marked_as_the_portals(admin: Gateway) -> None:
+    assert one(admin, "sacctmgr-qos", "al-1", "60", role="fencer")["exit"] == 0
+    assert changes(admin).endswith(
+        "add qos al-1 flags=NoDecay GrpTRESMins=gres/gpu=60 description=firefly-portal\n"
+    )
+
+
+def test_a_budget_that_is_there_gets_another_limit(admin: Gateway) -> None:
+    assert one(admin, "sacctmgr-qos", "al-7", "0", role="fencer")["exit"] == 0
+    assert changes(admin).endswith("modify qos where name=al-7 set flags=NoDecay GrpTRESMins=gres/gpu=0\n")
+
+
+def test_an_account_and_its_people_get_budgets_and_lose_all_others(admin: Gateway) -> None:
+    assert one(admin, "sacctmgr-budget", "firefly", "proj", "al-7", "al-8", role="fencer")["exit"] == 0
+    people, account = (line.partition("modify ")[2] for line in changes(admin).splitlines())
+    assert people == "user where cluster=firefly account=proj set qos= defaultqos=-1"
+    assert account == "account where cluster=firefly account=proj set qos=al-7,al-8 defaultqos=al-7"
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("sacctmgr-qos", ("normal", "60")),
+        ("sacctmgr-qos", ("al-9", "60")),  # the department's own
+        ("sacctmgr-qos", ("al-1,normal", "60")),
+        ("sacctmgr-qos", ("al-1", "-1")),
+        ("sacctmgr-qos", ("al-1", "60 flags=")),
+        ("sacctmgr-qos", ("al-1", "60", "adminlevel=admin")),
+        ("sacctmgr-qos", ("al-1",)),
+        ("sacctmgr-budget", ("firefly", "physics", "al-7")),
+        ("sacctmgr-budget", ("firefly", "nowhere", "al-7")),
+        ("sacctmgr-budget", ("firefly", "root", "al-7")),
+        ("sacctmgr-budget", ("firefly", "proj", "normal")),
+        ("sacctmgr-budget", ("firefly", "proj", "al-9")),
+        ("sacctmgr-budget", ("firefly", "proj", "al-1")),  # not made yet
+        ("sacctmgr-budget", ("firefly", "proj")),
+        ("sacctmgr-budget", ("firefly account=root", "proj", "al-7")),
+        ("sacctmgr-show-budget", ("firefly", "proj format=user")),
+        ("sacctmgr-show-qos", ("al-7",)),
+        ("scontrol-qos", ("flags=users",)),
+    ],
+)
+def test_the_fencer_touches_the_portals_budgets_and_accounts_alone(
+    admin: Gateway, verb: str, args: tuple[str, ...]
+) -> None:
+    refused(admin, verb, *args, role="fencer")
+    assert changes(admin) == ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounting import ledger
 from accounting.models import Allocation, AllocationRequest, Partition
 from jobs.models import Job
 from jobs.states import State
 from portal.models import User
-from tests.factories import AllocationRequestFactory, JobFactory
+from tests.factories import AllocationRequestFactory, HoldFactory, JobFactory, ReviewFactory
 
 ClientFor = Callable[[User], Client]
 
@@ -66,6 +68,30 @@ def test_a_pi_sees_what_the_centre_asks(
     assert "The centre has questions about your request" in shown(client_for(ivo))
 
 
+def test_hours_that_end_soon_or_are_nearly_used_come_first(
+    mei: User, ivo: User, sam: User, allocation: Allocation, client_for: ClientFor
+) -> None:
+    assert "Jobs are refused" not in shown(client_for(mei))
+    today = timezone.now().date()
+    Allocation.objects.update(end=today + timedelta(days=9), usable_until=today + timedelta(days=9))
+    assert "The hours of Squeezed light end on" in shown(client_for(mei))
+    assert "Ask for more in time" in shown(client_for(ivo))
+    ledger.adjust(allocation, -4_600 * 3600, by=sam, reason="Moved.")
+    assert "Squeezed light has" not in shown(client_for(mei))
+    HoldFactory.create(allocation=allocation, gpu_seconds=390 * 3600)
+    assert "Squeezed light has" in shown(client_for(mei))
+
+
+def test_what_a_second_approver_has_to_agree_to_is_said(
+    ann: User, sam: User, ivo: User, allocation: Allocation, client_for: ClientFor
+) -> None:
+    endorsed = AllocationRequestFactory.create(
+        project=allocation.project, created_by=ivo, state=AllocationRequest.State.ENDORSED
+    )
+    ReviewFactory.create(request=endorsed, reviewer=sam, verdict="endorsed", gpu_seconds_awarded=3600)
+    assert "a second approver has to agree" in shown(client_for(ann))
+
+
 @pytest.mark.parametrize("who", ["sam", "ann"])
 def test_the_centre_sees_what_waits_for_a_decision(
     who: str, asked: list[AllocationRequest], request: pytest.FixtureRequest, client_for: ClientFor
@@ -107,5 +133,5 @@ def test_the_number_of_queries_is_constant(
         JobFactory.create(allocation=allocation, partition=a100)
         AllocationRequestFactory.create()
     client = client_for(sam)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(15):
         client.get("/")

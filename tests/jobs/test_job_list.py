@@ -63,7 +63,7 @@ def test_a_stranger_sees_none_and_no_counts(
 ) -> None:
     response = client_for(request.getfixturevalue(who)).get(URL)
     assert list(response.context["page"]) == []
-    assert sum(count for _state, count in response.context["states"]) == 0
+    assert sum(count or 0 for _state, count in response.context["states"]) == 0
     assert "Squeezed light" not in response.content.decode()
 
 
@@ -114,13 +114,13 @@ def test_another_labs_project_can_not_be_asked_for(
 def test_it_has_pages_that_keep_the_filters(
     mei: User, allocation: Allocation, a100: Partition, client_for: ClientFor
 ) -> None:
-    for number in range(55):
+    for number in range(30):
         JobFactory.create(owner=mei, allocation=allocation, partition=a100, name=f"sweep {number}")
     client = client_for(mei)
     first = client.get(f"{URL}?q=sweep&sort=name")
-    assert len(first.context["page"]) == 50
+    assert len(first.context["page"]) == 20
     assert "q=sweep&amp;sort=name&amp;page=2" in first.content.decode()
-    assert len(client.get(f"{URL}?q=sweep&sort=name&page=2").context["page"]) == 5
+    assert len(client.get(f"{URL}?q=sweep&sort=name&page=2").context["page"]) == 10
 
 
 def test_the_number_of_queries_is_constant(

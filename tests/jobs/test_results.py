@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client, TestCase
+from django.utils import translation
 
 from accounting.models import Allocation
 from jobs.models import Fetch, Job, JobFile
@@ -143,3 +144,11 @@ def test_a_file_of_another_job_is_not_of_this_one(
 ) -> None:
     other = result(JobFactory.create(owner=mei, allocation=allocation))
     assert client_for(mei).get(f"/jobs/{job.pk}/files/{other.pk}/").status_code == 404
+
+
+def test_why_a_fetch_failed_is_told_in_the_reader_s_language(job: Job) -> None:
+    silent = Fetch(job_file=result(job, "a.json"), message="")
+    theirs = Fetch(job_file=result(job, "b.json"), message="cannot open a.json: Permission denied.")
+    with translation.override("zh-hans"):
+        assert silent.why != "the cluster gave no reason"
+        assert theirs.why == "cannot open a.json: Permission denied"

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.schedulers import Answer, AnswerError, Call, new_delimiter
 from jobs.schedulers.slurm import QUEUE_FIELDS, Slurm
-from jobs.spec import JobSpec, Verdict
+from jobs.spec import LONGEST_REASON, JobSpec, Verdict
 
 SLURM = Slurm()
 TOKEN = "abcdefghijklmnopqrstuvwxyz"
@@ -174,6 +174,12 @@ def test_an_unknown_start_is_none() -> None:
     assert (entry.started_at, entry.ended_at) == (None, None)
 
 
+def test_a_reason_that_lists_many_nodes_is_cut() -> None:
+    listing = "ReqNodeNotAvail, UnavailableNodes:" + ",".join(f"node{number}" for number in range(500))
+    (entry,) = SLURM.read_queue(ok((*RUNNING[:5], "PENDING", listing, *RUNNING[7:])), D)
+    assert entry.reason == listing[:LONGEST_REASON]
+
+
 def test_a_name_cannot_forge_another_entry() -> None:
     forged = "x\n" + "|".join(RUNNING) + "\n" + "@0000000000000000@".join((*RUNNING, "")) + "\n\n"
     entries = SLURM.read_queue(ok((*RUNNING[:-1], forged), RUNNING), D)
@@ -322,6 +328,14 @@ def test_free_gpus_are_counted_once_per_node_and_only_where_jobs_can_run() -> No
         + node("cpu01", "idle", "(null)", "gpu:0")
     )
     assert SLURM.read_capacity(Answer(0, text, "")) == 14
+
+
+def test_a_node_has_no_fewer_than_none_free_and_no_more_than_nodes_have() -> None:
+    text = node("gpu01", "mix", "(null)", "gpu:a100:8(IDX:0-7)") + node(
+        "gpu02", "idle", "gpu:a100:8", "gpu:0"
+    )
+    assert SLURM.read_capacity(Answer(0, text, "")) == 8
+    assert SLURM.read_capacity(Answer(0, node("gpu01", "idle", f"gpu:{'9' * 60}", "gpu:0"), "")) == 0
 
 
 def test_no_answer_is_not_no_gpus() -> None:

@@ -57,7 +57,12 @@ def test_a_wish_to_cancel_that_was_not_heard_is_said_again(firefly: Cluster) -> 
 
 def test_an_account_that_is_being_made_is_asked_after(firefly: Cluster) -> None:
     account = ClusterAccountFactory.create(cluster=firefly, state=ClusterAccount.State.REQUESTED)
-    ClusterAccountFactory.create(cluster=firefly, username="fp-gone", state=ClusterAccount.State.DISABLED)
+    ClusterAccountFactory.create(
+        cluster=firefly,
+        username="fp-gone",
+        state=ClusterAccount.State.DISABLED,
+        shut_out_at=timezone.now(),
+    )
     assert rings() == [("provision", account.pk)]
 
 

@@ -126,6 +126,13 @@ def test_a_record_of_a_job_that_still_stands_in_the_queue_does_not_end_it(
     assert ledger.balance(job.allocation).held == 7200
 
 
+def test_a_reason_may_be_a_whole_sentence(job: Job, answers: Callable[[Answer], Door]) -> None:
+    sentence = "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"
+    answers(look(queue=(entry(job, "PENDING", reason=sentence),)))
+    sync.poll(job.cluster_id)
+    assert Job.objects.get(pk=job.pk).reason == sentence
+
+
 def test_of_a_requeued_job_the_last_run_has_the_word(job: Job, answers: Callable[[Answer], Door]) -> None:
     first = run(job, "NODE_FAIL", db_index="1")
     start = timezone.now().replace(microsecond=0) - timedelta(minutes=20)

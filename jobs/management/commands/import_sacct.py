@@ -5,32 +5,29 @@ The same rules and the same rows as the live collection: importing twice, or ove
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from accounting import usage
-from accounting.models import Cluster
+from accounting import bulk, usage
+from accounting.models import Cluster, UsageDay, UsageRecord
 from accounting.runs import Run
 from accounting.usage import Tally
-from jobs.schedulers import Rejected
-from jobs.schedulers.sacct import TableError, read_table
-from jobs.sync import attribution
+from jobs import history
+from jobs.attributing import attribution
+from jobs.history import Batch, Unreadable
+from portal.words import duration
 
-T = TypeVar("T")
-
-BATCH = 2000  # records in one transaction
 SAY_EVERY = 1.0  # seconds between two lines of progress
 
 
@@ -59,25 +56,28 @@ class Command(BaseCommand):
         zone = _zone(options["timezone"])
         tally, rejected = Tally(), 0
         try:
-            with file.open("rb") as source:
-                records = read_table(source, delimiter=options["delimiter"], zone=zone, cluster=cluster)
-                for batch in _batches(self._progress(records)):
+            with _opened(file) as source:
+                size = os.fstat(source.fileno()).st_size
+                batches = history.batches(source, delimiter=options["delimiter"], zone=zone, cluster=cluster)
+                for number, batch in enumerate(self._progress(batches, size)):
                     rejected += self._take(batch, cluster, as_of, active, tally)
-        except OSError as error:
-            raise CommandError(f"Can't read {file}: {error.strerror}.") from error
-        except TableError as error:
+                    if number == 0:
+                        bulk.measure(
+                            UsageRecord, UsageDay
+                        )  # empty till now, it may be, and soon it's millions
+        except Unreadable as error:
             raise CommandError(f"{file}: {error}") from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. What was read so far is recorded: start again to go on.", returncode=130
+            ) from None
         self._sum_up(tally, rejected)
 
-    def _take(
-        self, batch: list[Run | Rejected], named: str, as_of: datetime, active: frozenset[str], tally: Tally
-    ) -> int:
+    def _take(self, batch: Batch, named: str, as_of: datetime, active: frozenset[str], tally: Tally) -> int:
         """Record one batch, cluster by cluster; how many of its records could not be read."""
         runs: dict[str, list[Run]] = defaultdict(list)
-        rejected = [item for item in batch if isinstance(item, Rejected)]
-        for item in batch:
-            if isinstance(item, Run):
-                runs[item.cluster].append(item)
+        for run in batch.runs:
+            runs[run.cluster].append(run)
         for name, of_cluster in runs.items():
             cluster = self._cluster(name)
             tally += usage.record_runs(
@@ -87,9 +87,9 @@ class Command(BaseCommand):
                 in_queue=active,
                 attribute=attribution(cluster, of_cluster),
             )
-        if rejected:
-            usage.quarantine(self._cluster(named), rejected)
-        return len(rejected)
+        if batch.rejected:
+            usage.quarantine(self._cluster(named), batch.rejected, alarm=False)
+        return len(batch.rejected)
 
     def _cluster(self, name: str) -> Cluster:
         """The cluster of that name. A new one is known for its accounting only: it takes no jobs."""
@@ -107,15 +107,21 @@ class Command(BaseCommand):
         self.stderr.write(f"New cluster {name}: the portal keeps its accounting, and sends no jobs to it.")
         return cluster
 
-    def _progress(self, records: Iterable[T]) -> Iterator[T]:
+    def _progress(self, batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+        """Says now and then how far it is, how fast, and how long it will still take."""
         began = said = time.monotonic()
         count = 0
-        for count, record in enumerate(records, start=1):
-            yield record
+        for batch in batches:
+            yield batch
+            count += batch.count
             now = time.monotonic()
             if now - said >= SAY_EVERY:
                 said = now
-                print(f"{count:,} records, {count / (now - began):,.0f} per second", file=sys.stderr)
+                done = f"{count:,} records, {count / (now - began):,.0f} per second"
+                if size and batch.until:
+                    part = min(batch.until / size, 1.0)
+                    done = f"{part:4.0%}  {done}, {duration(int((now - began) * (1 - part) / part))} left"
+                self.stderr.write(done)
 
     def _sum_up(self, tally: Tally, rejected: int) -> None:
         say = self.stdout.write
@@ -134,10 +140,11 @@ class Command(BaseCommand):
             say(f"{rejected:,} could not be read: kept in quarantine, nothing of them is counted.")
 
 
-def _batches(records: Iterable[T]) -> Iterator[list[T]]:
-    records = iter(records)
-    while batch := list(islice(records, BATCH)):
-        yield batch
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise CommandError(f"Can't read {file}: {error.strerror}.") from error
 
 
 def _moment(text: str | None) -> datetime:

@@ -23,11 +23,33 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from accounting import actions
-from accounting.models import AllocationRequest, ChargeFactor, Cluster, Partition
+from accounting import lifetimes
+from accounting.actions.calls import make_call
+from accounting.actions.caps import set_caps
+from accounting.actions.policies import set_policy
+from accounting.actions.proposals import propose_project
+from accounting.actions.publications import add_publication
+from accounting.actions.requests import Line, request_hours
+from accounting.actions.reviews import approve_request, return_request
+from accounting.actions.technical_reviews import ask_for_review
+from accounting.models import (
+    Allocation,
+    AllocationRequest,
+    ChargeFactor,
+    Cluster,
+    FieldComment,
+    Partition,
+    Review,
+)
 from accounting.units import SECONDS_PER_HOUR
 from jobs.models import ClusterAccount
-from portal.models import Funder, Institution, Lab, Membership, Project, Role, User
+from portal.actions.applications import apply, confirm
+from portal.actions.invitations import invite
+from portal.actions.joining import ask_to_join
+from portal.actions.terms import accept as accept_terms
+from portal.actions.terms import publish
+from portal.models import Funder, Institution, Lab, Membership, Project, Role, Terms, User
+from portal.registering import confirm_only_address
 
 PASSWORD = "light-the-night"  # noqa: S105
 LIVE, RETIRED = "firefly", "ember"
@@ -61,21 +83,35 @@ class LogIn:
 PLACES = (
     Place(
         "Northlake University", "CN", "northlake", "Machine Perception Lab", "Reading handwritten archives",
-        "Computer science", "Recognising handwriting in a million scanned pages of provincial archives.",
+        "1.2", "Recognising handwriting in a million scanned pages of provincial archives.",
         "Ivo Brandt", ("Mei Lin", "Tom Okafor", "Sara Nilsson"), 60,
     ),
     Place(
         "Rivergate Institute of Technology", "CN", "rivergate", "Protein Dynamics Group", "Folding pathways of membrane proteins",
-        "Biophysics", "Sampling how membrane proteins fold, with learned force fields.",
+        "1.6", "Sampling how membrane proteins fold, with learned force fields.",
         "Vera Petrova", ("Otto Weiss", "Lan Zhou", "Pedro Alves"), 110,
     ),
     Place(
         "Hillview Academy of Sciences", "CN", "hillview", "Climate Modelling Group", "Kilometre-scale rain forecasts",
-        "Earth sciences", "Emulating convection at one kilometre over the monsoon region.",
+        "1.5", "Emulating convection at one kilometre over the monsoon region.",
         "Hana Sato", ("Jon Reyes", "Aisha Khan", "Wei Chen"), 35,
     ),
 )  # fmt: skip
 FUNDER = "National Science Fund"
+TERMS = {
+    Terms.Kind.USE: (
+        "The cluster is for the research that its projects were granted hours for.\n\n"
+        "Your account is yours alone. What you run is seen by your PI, your institution's admin and the centre.\n\n"
+        "Data about people comes here only with the consent that your institution asks for.",
+        "集群仅用于获批机时的项目所开展的研究。\n\n账号仅供您本人使用。您的作业对课题组负责人、所在机构的管理员和中心可见。\n\n"
+        "涉及个人的数据，须取得您所在机构要求的同意后方可上传。",
+    ),
+    Terms.Kind.AGREEMENT: (
+        "The institution names the people who look after its labs, and answers for what they do.\n\n"
+        "The centre gives hours without a price, and may end them when they are misused.",
+        "机构指定负责管理其课题组的人员，并对其行为负责。\n\n中心无偿提供机时；如有滥用，中心可终止提供。",
+    ),
+}
 
 
 class Command(BaseCommand):
@@ -115,7 +151,11 @@ def seed(today: date) -> None:
     begin = _months_ago(today, MONTHS)
     for user in User.objects.filter(memberships__lab__isnull=False):
         ClusterAccount.objects.create(
-            user=user, cluster=retired, username=username(user.name), state=ClusterAccount.State.DISABLED
+            user=user,
+            cluster=retired,
+            username=username(user.name),
+            state=ClusterAccount.State.DISABLED,
+            shut_out_at=timezone.now(),
         )
     for place, project in zip(PLACES, projects, strict=True):
         pi = User.objects.get(name=place.pi)
@@ -129,9 +169,34 @@ def seed(today: date) -> None:
             begin,
             today - timedelta(days=1),
         )
-        award(pi, staff, project, live, 5000, today - timedelta(days=7), today + timedelta(days=180))
-    wish(projects[1], live, 12_000, today)
+        award(pi, staff, project, live, 5000, today - timedelta(days=7), _end(project, today))
+    rules_and_call(staff, live)
+    terms(staff)
+    newcomers(projects[0].lab)
+    ask_for_more(projects[1], live)
+    propose(projects[2].lab, live, today)
+    ask_too_little_said(projects[2], live, staff, today)
+    wish(projects[2], live, 3000, today, "Thirty training runs at 100 GPU-hours, one for each year of radar.")
+    answer(staff, projects[1], projects[2])
     bring_history(projects, begin, today)
+    near_its_end(projects[-1], live)
+    lifetimes.keep(today)  # the retired cluster's hours have expired
+
+
+def _end(project: Project, today: date) -> date:
+    """The last place's hours end soon."""
+    return today + timedelta(days=20 if project.slug.startswith(PLACES[-1].slug) else 180)
+
+
+def near_its_end(project: Project, cluster: Cluster) -> None:
+    """An allocation with a condition, and a cap for one of its people."""
+    allocation = Allocation.objects.get(project=project, cluster=cluster)
+    Review.objects.filter(allocation=allocation).update(
+        conditions="Publish the forecasts' code with the first paper."
+    )
+    members = Membership.objects.filter(lab=project.lab)
+    pi, member = members.filter(role=Role.PI)[0].user, members.filter(role=Role.MEMBER)[0].user
+    set_caps(by=pi, allocation=allocation, caps={member: 200 * SECONDS_PER_HOUR})
 
 
 def clusters(today: date) -> tuple[Cluster, Cluster]:
@@ -160,7 +225,11 @@ def clusters(today: date) -> tuple[Cluster, Cluster]:
 
 def settle(place: Place, funder: Funder) -> Project:
     institution = Institution.objects.create(
-        name=place.institution, slug=place.slug, country=place.country, account=place.slug
+        name=place.institution,
+        slug=place.slug,
+        country=place.country,
+        account=place.slug,
+        mail_domain=f"{place.slug}.example",
     )
     lab = Lab.objects.create(institution=institution, name=place.lab, slug="lab", account=f"{place.slug}-lab")
     domain = f"{place.slug}.example"
@@ -181,6 +250,7 @@ def settle(place: Place, funder: Funder) -> Project:
 
 def person(name: str, domain: str, role: Role, **place: Institution | Lab | Funder) -> User:
     user = User.objects.create_user(f"{name.lower().replace(' ', '.')}@{domain}", PASSWORD, name=name)
+    confirm_only_address(user)
     Membership.objects.create(user=user, role=role, **place)
     return user
 
@@ -188,7 +258,7 @@ def person(name: str, domain: str, role: Role, **place: Institution | Lab | Fund
 def award(
     pi: User, staff: User, project: Project, cluster: Cluster, hours: int, start: date, end: date
 ) -> None:
-    request = actions.request_hours(
+    request = request_hours(
         by=pi,
         project=project,
         cluster=cluster,
@@ -197,22 +267,163 @@ def award(
         end=end,
         justification=f"{project.abstract} About {hours:,} GPU-hours for training and evaluation.",
     )
-    actions.approve_request(
-        by=staff, request=request, gpu_seconds=hours * SECONDS_PER_HOUR, comment="As asked."
+    approve_request(by=staff, request=request, gpu_seconds=hours * SECONDS_PER_HOUR, comment="As asked.")
+
+
+def rules_and_call(staff: User, cluster: Cluster) -> None:
+    """Small requests are granted at once, large awards need two approvers; and a call is open."""
+    set_policy(
+        by=staff,
+        cluster=cluster,
+        grant_at_once_up_to=50 * SECONDS_PER_HOUR,
+        two_approvers_above=10_000 * SECONDS_PER_HOUR,
+        grace_days=14,
+        carry_over_percent=20,
+    )
+    now = timezone.now()
+    make_call(
+        by=staff,
+        title="Large training runs",
+        text="For projects that need 64 GPUs at once. Requests are compared with each other after the deadline.",
+        cluster=cluster,
+        opens_at=now - timedelta(days=3),
+        closes_at=now + timedelta(days=18),
+        gpu_seconds=40_000 * SECONDS_PER_HOUR,
     )
 
 
-def wish(project: Project, cluster: Cluster, hours: int, today: date) -> None:
-    actions.request_hours(
+def answer(staff: User, large: Project, small: Project) -> None:
+    """A large request waits for the second approver; a colleague is asked whether the other one is sound."""
+    approver = User.objects.get(memberships__role=Role.APPROVER)
+    waiting = AllocationRequest.objects.filter(state=AllocationRequest.State.SUBMITTED)
+    approve_request(
+        by=staff,
+        request=waiting.get(project=large),
+        gpu_seconds=11_000 * SECONDS_PER_HOUR,
+        conditions="A short report after the first half.",
+    )
+    due = timezone.now().date() + timedelta(days=7)
+    ask_for_review(by=staff, request=waiting.get(project=small), reviewer=approver, due=due)
+
+
+def wish(project: Project, cluster: Cluster, hours: int, today: date, justification: str) -> None:
+    request_hours(
         by=User.objects.get(memberships__lab=project.lab, memberships__role=Role.PI),
         project=project,
         cluster=cluster,
         gpu_seconds=hours * SECONDS_PER_HOUR,
         start=today,
         end=today + timedelta(days=365),
-        kind=AllocationRequest.Kind.SUPPLEMENT,
-        justification="The force field converged; production runs of forty proteins at 300 GPU-hours each.",
+        justification=justification,
     )
+
+
+def ask_for_more(project: Project, live: Cluster) -> None:
+    """A supplement that waits for the centre, with all that a good request says."""
+    pi = pi_of(project.lab)
+    add_publication(
+        by=pi,
+        project=project,
+        doi="10.5555/demo.2026.17",
+        title="Learned force fields for membranes",
+        year=2026,
+    )
+    request_hours(
+        by=pi,
+        project=project,
+        kind=AllocationRequest.Kind.SUPPLEMENT,
+        allocation=Allocation.objects.get(project=project, cluster=live),
+        lines=[
+            line(live, "a100", 10_000, "Forty proteins, 250 GPU-hours each: 8 GPUs for about 31 hours."),
+            line(
+                live, "a100-preemptible", 4000, "Analysis of the trajectories; it can be stopped and resumed."
+            ),
+        ],
+        justification="The force field converged. Now forty proteins are folded, three runs of each.",
+        people="Vera Petrova (PI), Otto Weiss and Lan Zhou; two years on the retired Ember.",
+        software="OpenMM 8 and PyTorch 2; one protein runs on 8 GPUs of one node.",
+    )
+
+
+def propose(lab: Lab, live: Cluster, today: date) -> None:
+    """A proposed project whose first request is a draft."""
+    pi = pi_of(lab)
+    project = propose_project(
+        by=pi,
+        lab=lab,
+        title="Glaciers from above",
+        abstract="Finding the edges of glaciers in forty years of satellite pictures.",
+        field_of_science="1.5",
+        funder=Funder.objects.get(name=FUNDER),
+        grant_number="NSF-2026-118",
+    )
+    request_hours(
+        by=pi,
+        project=project,
+        cluster=live,
+        lines=[line(live, "a100", 800, "A hundred training runs of 4 GPUs for two hours.")],
+        start=today,
+        justification="Eighty pictures are labelled; the others follow.",
+        submit=False,
+    )
+
+
+def ask_too_little_said(project: Project, live: Cluster, staff: User, today: date) -> None:
+    """A request that came back from the centre with comments beside its fields."""
+    request = request_hours(
+        by=pi_of(project.lab),
+        project=project,
+        cluster=live,
+        lines=[line(live, "a100", 20_000)],
+        start=today,
+        end=today + timedelta(days=365),
+        justification="We need more hours for the monsoon season.",
+        software="Our own emulator.",
+    )
+    review = return_request(by=staff, request=request, comment="Good work so far. Two things are missing.")
+    for field, text in (
+        ("lines", "How many runs are these, of how many GPUs and hours each?"),
+        ("justification", "What is new against the hours that you have until next year?"),
+    ):
+        FieldComment.objects.create(review=review, field=field, text=text)
+
+
+def line(cluster: Cluster, partition: str, hours: int, why: str = "") -> Line:
+    return Line(Partition.objects.get(cluster=cluster, name=partition), hours * SECONDS_PER_HOUR, why)
+
+
+def pi_of(lab: Lab) -> User:
+    return User.objects.get(memberships__lab=lab, memberships__role=Role.PI)
+
+
+def terms(staff: User) -> None:
+    """Version 1 of both texts; the people of the demo have accepted theirs."""
+    for kind, (english, chinese) in TERMS.items():
+        published = publish(by=staff, kind=kind, text_en=english, text_zh_hans=chinese)
+        if kind == Terms.Kind.USE:
+            for user in User.objects.all():
+                accept_terms(by=user, terms=published)
+
+
+def newcomers(lab: Lab) -> None:
+    """An institution that applies, a person who is invited, and one who asks to join."""
+    agreement = Terms.objects.in_force(Terms.Kind.AGREEMENT)
+    application = apply(
+        name="Eastbrook Medical University",
+        country="CN",
+        mail_domain="eastbrook.example",
+        contact_name="Nora Lindqvist",
+        contact_email="nora.lindqvist@eastbrook.example",
+        purpose="Three groups segment CT scans; about 20,000 GPU-hours a year, mostly short training runs.",
+        agreement=agreement,
+    )
+    if application is not None:
+        confirm(application=application)
+    pi = User.objects.get(memberships__lab=lab, memberships__role=Role.PI)
+    invite(by=pi, email="kofi.mensah@northlake.example", role=Role.MEMBER, place=lab)
+    asker = User.objects.create_user("rosa.delgado@northlake.example", PASSWORD, name="Rosa Delgado")
+    confirm_only_address(asker)
+    ask_to_join(by=asker, lab=lab, message="I start my thesis on archive images in the lab next week.")
 
 
 def bring_history(projects: list[Project], begin: date, today: date) -> None:

@@ -13,19 +13,19 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import path
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import exceptions, mixins, routers, serializers
+from rest_framework import exceptions, mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounting.models import Cluster, Partition
-from jobs import actions, cost, reasons, tus
+from jobs import actions, cost, notices, reasons
 from jobs.files import LOGS
 from jobs.forms import (
     MAX_FILES,
@@ -38,8 +38,10 @@ from jobs.forms import (
     partitions_open,
 )
 from jobs.models import Fetch, Job, JobFile, LogTail
+from jobs.pressure import Busy
 from jobs.serving import as_attachment, is_here, wanted
-from portal.api import Conflict, Endpoints, Pages, StrictSerializer
+from portal.actions.terms import TermsNotAccepted
+from portal.api import Conflict, Endpoints, NoBodySerializer, Pages, StrictSerializer, WholeNumber, person
 from portal.models import Project, User
 from portal.permissions import REFUSALS, Permission, check_permission
 
@@ -52,24 +54,6 @@ AT = {
     "uploads": "inputs",
     "": "non_field_errors",
 }
-
-
-def person(request: Request) -> User:
-    """Who asks. IsAuthenticated let nobody else through."""
-    if not isinstance(request.user, User):
-        raise exceptions.NotAuthenticated
-    return request.user
-
-
-class WholeNumber(serializers.IntegerField):
-    """A JSON number without fraction: no text that Python would take for one, no true."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int:
-            self.fail("invalid")
-        if not -(10**18) < data < 10**18:  # before it becomes text: Python refuses to print very long numbers
-            self.fail("max_value", max_value=self.max_value)
-        return super().to_internal_value(data)
 
 
 # ── What a job looks like ────────────────────────────────────────────────────
@@ -123,10 +107,17 @@ class CostSerializer(serializers.Serializer[cost.Cost]):
 
 class JobDetailSerializer(JobSerializer):
     gpu_seconds = serializers.SerializerMethodField()
+    notice = serializers.SerializerMethodField(
+        help_text="What is out of the ordinary with its cluster now, such as maintenance; empty: nothing."
+    )
 
     class Meta:
         model = Job
-        fields = (*JobSerializer.Meta.fields, "gpu_seconds")
+        fields = (*JobSerializer.Meta.fields, "gpu_seconds", "notice")
+
+    def get_notice(self, job: Job) -> str:
+        told = None if job.is_final else notices.of(job.cluster)
+        return f"{told.title} {told.lost}" if told else ""
 
     @extend_schema(responses=CostSerializer)
     def get_gpu_seconds(self, job: Job) -> dict[str, int]:
@@ -212,11 +203,13 @@ class QuoteSerializer(serializers.Serializer[actions.Quote]):
     allocation = serializers.IntegerField(source="allocation.pk", default=None, allow_null=True)
     available = serializers.IntegerField(source="balance.available", default=0)
     after = serializers.IntegerField(help_text="What would be left.")
+    allowance_left = serializers.IntegerField(
+        source="allowance.left",
+        default=None,
+        allow_null=True,
+        help_text="Of what the PI lets you use; null without a cap.",
+    )
     problem = serializers.CharField(help_text="Why it can't be submitted; empty if it can.")
-
-
-class NoBodySerializer(StrictSerializer):
-    """Nothing needs to be said."""
 
 
 def checked(form: ShapeForm | SubmitForm | JobFilter) -> Mapping[str, Any]:
@@ -287,6 +280,11 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
             raise exceptions.ValidationError(
                 {AT.get(refused.field, refused.field): [refused.message]}
             ) from None
+        except Busy as busy:
+            raise TooMany(busy) from None
+        except TermsNotAccepted as refused:
+            page = request.build_absolute_uri(reverse("portal:terms"))
+            raise exceptions.PermissionDenied(f"{refused} {page}") from None
         return Response(self._shown(job), status=201)
 
     @extend_schema(request=NoBodySerializer, responses=JobDetailSerializer)
@@ -349,6 +347,17 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
         return JobDetailSerializer(self.get_queryset().get(pk=job.pk)).data
 
 
+class TooMany(exceptions.APIException):
+    """429: so much waits already that this has to come later."""
+
+    status_code = 429
+    default_code = "too_many"
+
+    def __init__(self, busy: Busy) -> None:
+        super().__init__(busy.sentence)
+        self.wait = busy.retry_after - 1  # the problem document adds the second that is cut off
+
+
 class FetchFailed(exceptions.APIException):
     status_code = 502
     default_code = "fetch_failed"
@@ -360,9 +369,9 @@ def _tell_failure(file: JobFile) -> None:
     if last and last.state == Fetch.State.FAILED and timezone.now() - last.asked_at < FAILURE_TOLD_FOR:
         raise FetchFailed(
             _(
-                "The file could not be brought from the cluster: %(why)s It is safe there; try again in a while."
+                "The file could not be brought from the cluster: %(why)s. It is safe there; try again in a while."
             )
-            % {"why": last.message}
+            % {"why": last.why}
         )
 
 
@@ -377,14 +386,4 @@ class Quote(APIView):
         body.is_valid(raise_exception=True)
         form = ShapeForm(user, body.form_data(user))
         checked(form)
-        return Response(QuoteSerializer(actions.quote(**form.shape)).data)
-
-
-router = routers.SimpleRouter()
-router.register("jobs", Jobs)
-urlpatterns = [
-    *router.urls,
-    path("quote/", Quote.as_view(), name="quote"),
-    path("uploads/", tus.Collection.as_view(), name="uploads"),
-    path("uploads/<uuid:pk>", tus.One.as_view(), name="upload"),
-]
+        return Response(QuoteSerializer(actions.quote(by=person(request), **form.shape)).data)

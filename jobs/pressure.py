@@ -1,0 +1,83 @@
+"""How much may wait before more is refused for a while: jobs not sent yet, and jobs submitted within a minute.
+
+It protects the way to the cluster, not anybody's hours: whoever is told to wait loses nothing, and tries again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounting.models import Cluster
+from jobs.models import Job
+from portal.models import Project, User
+
+MINUTE = timedelta(minutes=1)
+DRAIN_SECONDS = 30  # until then some of those that wait were sent, if the cluster answers
+
+
+class Busy(Exception):
+    """Not now. The sentence is for the person; `retry_after`: seconds, at least one."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.retry_after = retry_after
+
+
+def check(*, by: User, project: Project, cluster: Cluster) -> None:
+    """Raises Busy. Two queries."""
+    _check_pace(by)
+    mine, ours, all_there = Q(owner=by), Q(project=project), Q(cluster=cluster)
+    waiting = (
+        Job.objects.unsent()
+        .filter(mine | ours | all_there)
+        .aggregate(
+            mine=Count("pk", filter=mine), ours=Count("pk", filter=ours), all=Count("pk", filter=all_there)
+        )
+    )
+    if waiting["mine"] >= settings.JOBS_UNSENT_PER_PERSON:
+        raise Busy(
+            _(
+                "%(count)s of your jobs wait to be sent, the most that one person may have. Try again when some have been sent."
+            )
+            % {"count": waiting["mine"]},
+            DRAIN_SECONDS,
+        )
+    if waiting["ours"] >= settings.JOBS_UNSENT_PER_PROJECT:
+        raise Busy(
+            _(
+                "%(count)s jobs of this project wait to be sent, the most that one project may have. Try again when some have been sent."
+            )
+            % {"count": waiting["ours"]},
+            DRAIN_SECONDS,
+        )
+    if waiting["all"] >= settings.JOBS_UNSENT_PER_CLUSTER:
+        raise Busy(
+            _(
+                "%(count)s jobs wait to be sent to %(cluster)s, the most that the portal keeps. Try again when some have been sent."
+            )
+            % {"count": waiting["all"], "cluster": cluster},
+            DRAIN_SECONDS,
+        )
+
+
+def _check_pace(by: User) -> None:
+    """The job that would have to be older than a minute, for one more to be in the limit."""
+    most = settings.SUBMISSIONS_PER_MINUTE
+    earlier = (
+        Job.objects.filter(owner=by).order_by("-pk").values_list("created_at", flat=True)[most - 1 : most]
+    )
+    left = [at + MINUTE - timezone.now() for at in earlier]
+    if left and left[0] > timedelta():
+        raise Busy(
+            _(
+                "You submitted %(count)s jobs within a minute, the most that one person may. Try again in a moment."
+            )
+            % {"count": most},
+            int(left[0].total_seconds()) + 1,
+        )
