@@ -8,16 +8,26 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 from rest_framework import exceptions, pagination, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.views import set_rollback
 
+from portal.models import User
+
 PROBLEM = "application/problem+json"
 SLUG = re.compile(r"[-a-zA-Z0-9_.]{1,100}\Z", re.ASCII)
 M = TypeVar("M", bound=Model)
+
+
+def person(request: Request) -> User:
+    """Who asks. IsAuthenticated let nobody else through."""
+    if not isinstance(request.user, User):
+        raise exceptions.NotAuthenticated
+    return request.user
 
 
 class Conflict(exceptions.APIException):
@@ -107,8 +117,22 @@ def _by_field(detail: Any, field: str) -> Iterable[tuple[str, list[str]]]:
         )
 
 
+class ByIds(Paginator):  # type: ignore[type-arg]  # it has none at run time
+    """Which rows are on the page is found first, by themselves; only those are joined and fetched."""
+
+    object_list: Any
+
+    def page(self, number: int | str) -> Any:
+        page = super().page(number)
+        if isinstance(page.object_list, QuerySet):
+            ids = list(page.object_list.values_list("pk", flat=True))
+            page.object_list = self.object_list.filter(pk__in=ids)
+        return page
+
+
 class Pages(pagination.PageNumberPagination):
-    page_size = 50
+    django_paginator_class = ByIds
+    page_size = 20
     page_size_query_param = "page_size"
     max_page_size = 500
 
@@ -171,3 +195,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             check_known(data, (name for name, field in self.fields.items() if not field.read_only))
         return super().to_internal_value(data)
+
+
+class NoBodySerializer(StrictSerializer):
+    """Nothing needs to be said."""

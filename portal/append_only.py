@@ -16,6 +16,12 @@ FOR EACH ROW EXECUTE FUNCTION {table}_append_only()
 """
 
 
+_NOT_EMPTIED = """
+CREATE TRIGGER {table}_not_emptied BEFORE TRUNCATE ON {table}
+FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()
+"""
+
+
 def append_only(table: str) -> RunPython:
     """A migration's operation: from here on the database refuses UPDATE and DELETE on `table` with an IntegrityError."""
 
@@ -32,5 +38,31 @@ def append_only(table: str) -> RunPython:
             return
         for verb in ("update", "delete"):
             editor.execute(f"DROP TRIGGER {table}_no_{verb}")
+
+    return RunPython(forwards, backwards)
+
+
+def append_only_still(table: str) -> RunPython:
+    """After every other operation on `table`: SQLite changes a table by making it anew, and loses its triggers."""
+
+    def again(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        if editor.connection.vendor == "sqlite":
+            for verb in ("update", "delete"):
+                editor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
+                editor.execute(_SQLITE.format(table=table, verb=verb, VERB=verb.upper()))
+
+    return RunPython(again, again)
+
+
+def not_emptied(table: str) -> RunPython:
+    """After `append_only`: PostgreSQL refuses TRUNCATE, too, which passes by triggers of rows. SQLite knows no TRUNCATE."""
+
+    def forwards(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        if editor.connection.vendor == "postgresql":
+            editor.execute(_NOT_EMPTIED.format(table=table))
+
+    def backwards(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        if editor.connection.vendor == "postgresql":
+            editor.execute(f"DROP TRIGGER {table}_not_emptied ON {table}")
 
     return RunPython(forwards, backwards)

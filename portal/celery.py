@@ -6,6 +6,7 @@ The database is the only truth; a message is a doorbell that may ring twice, lat
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 from django.conf import settings
 from kombu import Queue
 
@@ -35,11 +36,40 @@ app.conf.update(
     broker_connection_max_retries=None,  # a worker waits for Redis for ever
     task_publish_retry=False,  # a ring that fails is made good by the sweep; the page does not wait
     worker_hijack_root_logger=False,
+    beat_scheduler="jobs.clock:Clock",  # the usual one, which also notes that it is alive
     timezone="UTC",
     beat_schedule={
+        # Both kinds of workers are rung, so that the staff's page knows which of them is dead.
+        "note worker": {
+            "task": "jobs.tasks.note_worker",
+            "schedule": 10.0,
+            "args": ("quick",),
+            "options": {"expires": 10},
+        },
+        "note worker for files": {
+            "task": "jobs.tasks.note_worker",
+            "schedule": 10.0,
+            "args": ("files",),
+            "options": {"expires": 10, "queue": "files"},
+        },
         "sync clusters": {"task": "jobs.tasks.sync_clusters", "schedule": 2.0, "options": {"expires": 2}},
         "sweep": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
-        "collect records": {"task": "jobs.tasks.collect_records", "schedule": 300.0},
+        "collect records": {
+            "task": "jobs.tasks.collect_records",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "reconcile": {"task": "jobs.tasks.reconcile", "schedule": crontab(hour=4, minute=10)},
+        "reconcile last month": {
+            "task": "jobs.tasks.reconcile_last_month",
+            "schedule": crontab(day_of_month=9, hour=4, minute=40),
+        },
+        "keep fences": {"task": "jobs.tasks.keep_fences", "schedule": 30.0, "options": {"expires": 30}},
+        "send mails": {"task": "portal.tasks.send_mails", "schedule": 60.0, "options": {"expires": 60}},
+        "forget": {"task": "portal.tasks.forget", "schedule": crontab(hour=3, minute=20)},
+        "close months": {"task": "accounting.tasks.close_months", "schedule": 3600.0},
+        "keep allocations": {"task": "accounting.tasks.keep_allocations", "schedule": 3600.0},
+        "check balances": {"task": "jobs.tasks.check_balances", "schedule": crontab(hour=2, minute=40)},
         "clear old uploads": {"task": "jobs.tasks.clear_old_uploads", "schedule": 3600.0},
     },
 )

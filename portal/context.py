@@ -15,6 +15,7 @@ from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from portal.models import Role
+from portal.permissions import Permission, has_permission
 
 ALL = frozenset(Role)
 LAB = frozenset({Role.MEMBER, Role.PI})
@@ -41,6 +42,20 @@ class Entry:
     active: bool
 
 
+ANSWERS = frozenset(
+    f"accounting:{name}"
+    for name in (
+        "calls",
+        "call_new",
+        "call_edit",
+        "policies",
+        "policy",
+        "prices",
+        "refunds",
+        "corrections",
+        "correction",
+    )
+)
 # A role gets at most seven. Whoever decides on requests gets the queue instead of the list of their own.
 PLACES = (
     Place("jobs:list", _("Jobs"), "list-details", LAB | CENTRE | {Role.INSTITUTION_ADMIN}),
@@ -49,15 +64,73 @@ PLACES = (
         _("Projects"),
         "folders",
         LAB | CENTRE | {Role.INSTITUTION_ADMIN},
-        pages=frozenset({"accounting:statement"}),
+        pages=frozenset(
+            {
+                "accounting:statement",
+                "accounting:allocation",
+                "accounting:allocation_suspend",
+                "accounting:allocation_adjust",
+                "accounting:allocation_caps",
+                "accounting:report_write",
+            }
+        ),
     ),
-    Place("accounting:queue", _("Requests"), "clipboard-check", CENTRE, also="accounting:requests"),
     Place(
-        "accounting:requests", _("Requests"), "clipboard-check", frozenset({Role.PI, Role.INSTITUTION_ADMIN})
+        "accounting:queue",
+        _("Requests"),
+        "clipboard-check",
+        CENTRE,
+        also="accounting:requests",
+        pages=ANSWERS,
+    ),
+    Place(
+        "accounting:requests",
+        _("Requests"),
+        "clipboard-check",
+        frozenset({Role.PI, Role.INSTITUTION_ADMIN}),
+        pages=ANSWERS,
     ),
     Place("accounting:report", _("Reports"), "chart-bar", CENTRE | {Role.FUNDER}),
-    Place("portal:people", _("People"), "users", frozenset({Role.PI, Role.INSTITUTION_ADMIN, Role.STAFF})),
-    Place("jobs:clusters", _("Cluster"), "server-2", frozenset({Role.STAFF})),
+    Place(
+        "portal:people",
+        _("People"),
+        "users",
+        LAB | CENTRE | {Role.INSTITUTION_ADMIN},
+        also="portal:institutions",
+        pages=frozenset(
+            {
+                "portal:invitations",
+                "portal:centre_invite",
+                "portal:lab",
+                "portal:lab_invite",
+                "portal:lab_invite_many",
+                "portal:lab_close",
+                "portal:membership_end",
+                "portal:membership_role",
+                "portal:membership_move",
+                "portal:access_off",
+                "portal:second_factor_reset",
+            }
+        ),
+    ),
+    Place(
+        "jobs:clusters",
+        _("Cluster"),
+        "server-2",
+        frozenset({Role.STAFF}),
+        pages=frozenset(
+            {
+                "accounting:months",
+                "accounting:quarantine",
+                "accounting:quarantined_record",
+                "accounting:differences",
+                "accounting:difference",
+                "jobs:health",
+                "jobs:unsent",
+                "jobs:give_up",
+            }
+        ),
+    ),
 )
 HOME = Place("home", _("Home"), "home", ALL)
 
@@ -68,6 +141,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "centre_name": settings.CENTRE_NAME,
         "rail": SimpleLazyObject(partial(rail, request)),
         "role_words": SimpleLazyObject(partial(role_words, request)),
+        "may_see_audit": SimpleLazyObject(partial(may_see_audit, request)),
     }
 
 
@@ -84,6 +158,10 @@ def role_words(request: HttpRequest) -> str:
     if not request.user.is_authenticated:
         return ""
     return ", ".join(str(role.label) for role in Role if role in request.user.roles)
+
+
+def may_see_audit(request: HttpRequest) -> bool:
+    return request.user.is_authenticated and has_permission(request.user, Permission.SEE_AUDIT)
 
 
 def _places_for(roles: frozenset[str]) -> Iterator[Place]:

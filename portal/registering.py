@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.urls import reverse
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
 
+from portal.account_links import password_key
 from portal.models import Membership, Role, User
 from portal.models.audit import record
 
@@ -19,6 +18,8 @@ def newcomer(email: str, name: str) -> User:
     user = User(email=email.lower(), name=name)
     user.set_unusable_password()
     user.full_clean()
+    if EmailAddress.objects.filter(email=user.email, verified=True).exists():
+        raise ValidationError(f"{user.email} is a further address of somebody who is known already.")
     return user
 
 
@@ -39,6 +40,20 @@ def make_staff(email: str, name: str) -> User:
 
 def first_link(user: User) -> str:
     """A page on which a password is set: until it is used, for three days. Whoever has the link gets in as `user`."""
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    page = reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
-    return f"{settings.SITE_URL.rstrip('/')}{page}"
+    page = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+    return f"{settings.SITE_URL.rstrip('/')}{page.replace('UID-KEY', password_key(str(user.pk)))}"
+
+
+def confirm_only_address(user: User) -> None:
+    """Whoever came by a link that was mailed to them, or handed over by the centre, need not prove that address again."""
+    known = EmailAddress.objects.filter(user=user)
+    if known.exclude(email=user.email).exists() or known.filter(verified=True).exists():
+        return
+    address, _new = EmailAddress.objects.get_or_create(user=user, email=user.email)
+    if address.set_verified():
+        address.set_as_primary()
+
+
+def belongs_to_another(address: EmailAddress) -> bool:
+    """Whether somebody else's account goes by that address: whose it is then can't be changed by a further address."""
+    return User.objects.filter(email=address.email).exclude(pk=address.user_id).exists()

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from portal.models.audit import record
 from portal.models.moves import Moving
@@ -15,6 +16,10 @@ from portal.models.projects import Project
 
 class IllegalMove(Exception):
     """The table of moves has no such step: a mistake in our code, not in anyone's input."""
+
+
+class Overtaken(Exception):
+    """Somebody else was first: the thing is no longer in the state that the person saw. The message is for them."""
 
 
 def move(thing: Moving, to: str, **fields: Any) -> bool:
@@ -47,3 +52,19 @@ def advance(
         f"{type(thing)._meta.verbose_name_raw} {to}", thing, by=by, project=project, before=before, note=note
     )
     return True
+
+
+def step(
+    thing: Moving, to: str, *, by: User | None, project: Project | None = None, note: str = "", **fields: Any
+) -> None:
+    """`advance`, or Overtaken: also where the state that the person saw leads nowhere any more."""
+    if to in thing.MOVES[thing.state] and advance(thing, to, by=by, project=project, note=note, **fields):
+        return
+    raise overtaken(thing)
+
+
+def overtaken(thing: Moving) -> Overtaken:
+    """What to tell who saw `thing` in a state that it has left."""
+    thing.refresh_from_db()
+    now = thing.get_state_display()  # type: ignore[attr-defined]  # each model's `state` has choices
+    return Overtaken(_("Somebody was faster: this is already %(state)s.") % {"state": now})

@@ -3,13 +3,17 @@
 Digits are grouped by a narrow no-break space, and the same space keeps a number with its unit.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 from django.utils import formats, timezone
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
+T = TypeVar("T")
 THIN = "\u202f"
 AGO_TEXTS = {
     "now": gettext_lazy("just now"),
@@ -25,6 +29,20 @@ AGO_TEXTS = {
 AGO_STEPS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 A_MONTH = 30 * 86_400  # past that, the date says more than a count of days
 SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def kept_by_language(write: Callable[[int | None], T]) -> Callable[[int | None], T]:
+    """What was written last is kept, in each language: a report writes the same figures for each of its readers."""
+
+    @lru_cache(maxsize=4096)
+    def written(_language: str | None, number: int | None) -> T:
+        return write(number)
+
+    @wraps(write)
+    def in_my_language(number: int | None) -> T:
+        return written(get_language(), number)
+
+    return in_my_language
 
 
 def grouped(number: int | Decimal, places: int = 0) -> str:
@@ -73,6 +91,13 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
         return str(AGO_TEXTS["now"])
     name, size = next(step for step in AGO_STEPS if abs(seconds) >= step[1])
     return str(AGO_TEXTS[name if seconds > 0 else f"in_{name}"]) % (abs(seconds) // size)
+
+
+def clock(moment: datetime) -> str:
+    """An aware time → "14:02", with the day where it is not today."""
+    here = timezone.localtime(moment)
+    today = here.date() == timezone.localdate()
+    return formats.date_format(here, "TIME_FORMAT" if today else "DATETIME_FORMAT")
 
 
 def exact(moment: datetime) -> str:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
-from portal.models.people import User
+from portal.models.people import CENTRE_ROLES, Role, User
 from portal.models.projects import Project
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def about(self, thing: models.Model) -> AuditEventQuerySet:
         return self.filter(object_type=thing._meta.label_lower, object_id=str(thing.pk))
+
+    def visible_to(self, user: User) -> AuditEventQuerySet:
+        """The centre reads everything; a PI and an institution's admin what was done in their projects."""
+        if user.roles & {*CENTRE_ROLES}:
+            return self
+        labs = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
+        led = Project.objects.filter(Q(lab__in=labs) | Q(lab__institution__in=institutions))
+        return self.filter(project__in=led.ids())
 
 
 class AuditEvent(models.Model):
@@ -31,7 +43,15 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["-at", "-pk"]
-        indexes = [models.Index(fields=["object_type", "object_id"], name="audit_by_object")]
+        indexes = [
+            models.Index(fields=["object_type", "object_id"], name="audit_by_object"),
+            # The audit page is turned by (at, id), and narrowed by any of these.
+            models.Index(fields=["-at", "-id"], name="audit_newest_first"),
+            models.Index(fields=["actor", "-at", "-id"], name="audit_by_actor"),
+            models.Index(fields=["action", "-at", "-id"], name="audit_by_action"),
+            models.Index(fields=["object_type", "-at", "-id"], name="audit_by_kind"),
+            models.Index(fields=["project", "-at", "-id"], name="audit_by_project"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.object_type} {self.object_id}"

@@ -15,3 +15,17 @@ class Moving(models.Model):
 
     class Meta:
         abstract = True
+
+    @classmethod
+    def state_words(cls) -> dict[str, str]:
+        """Every state, in the reader's language."""
+        return {value: str(word) for value, word in cls._state_field().flatchoices}
+
+    @classmethod
+    def first_state(cls) -> str:
+        """In which a new row is."""
+        return str(cls._state_field().get_default())
+
+    @classmethod
+    def _state_field(cls) -> Any:
+        return cls._meta.get_field("state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
@@ -28,6 +29,15 @@ class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=(username or "").lower())
 
+    def visible_to(self, user: User) -> models.QuerySet[User]:
+        """Oneself, and whose roles, of today or before, one may see; for the centre, everybody."""
+        if user.roles & {*CENTRE_ROLES}:
+            return self.all()
+        # As one set of keys: with an OR, a database looks at each person there is.
+        theirs = Membership.objects.visible_to(user).order_by().values("user")
+        oneself = User.objects.filter(pk=user.pk).order_by().values("pk")
+        return self.filter(pk__in=theirs.union(oneself))
+
 
 class User(AbstractBaseUser):
     """A person. What they may do is told by their memberships, never by a flag here."""
@@ -40,6 +50,10 @@ class User(AbstractBaseUser):
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
+
+    class Meta:
+        indexes = [models.Index(fields=["name", "id"], name="people_by_name")]
+
     REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
     objects: ClassVar[UserManager] = UserManager()
 
@@ -56,6 +70,20 @@ class User(AbstractBaseUser):
         return frozenset(membership.role for membership in self.current_memberships)
 
 
+class InstitutionQuerySet(models.QuerySet["Institution"]):
+    def visible_to(self, user: User) -> InstitutionQuerySet:
+        """Where one works or which one looks after; for the centre, all."""
+        if user.roles & {*CENTRE_ROLES}:
+            return self
+        own = (m.lab.institution_id if m.lab else m.institution_id for m in user.current_memberships)
+        return self.filter(pk__in=[pk for pk in own if pk])
+
+    def like(self, name: str, mail_domain: str) -> InstitutionQuerySet:
+        """Those of the same name or mail domain: most likely the same one."""
+        same_domain = Q(mail_domain=mail_domain) if mail_domain else Q()
+        return self.filter(Q(name__iexact=name) | same_domain)
+
+
 class Institution(models.Model):
     """A university or an institute: the first level under the root of the scheduler's account tree."""
 
@@ -65,13 +93,42 @@ class Institution(models.Model):
         _("country"), max_length=2, blank=True, help_text=_("Two-letter code, such as CN.")
     )
     account = models.CharField(_("account"), max_length=63, unique=True, validators=[account_name])
+    mail_domain = models.CharField(
+        _("mail domain"),
+        max_length=253,
+        blank=True,
+        help_text=_(
+            "People with a verified address in it may ask to join its labs, such as northlake.example."
+        ),
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = InstitutionQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+
+class LabQuerySet(models.QuerySet["Lab"]):
+    def open(self) -> LabQuerySet:
+        return self.filter(closed_at=None)
+
+    def visible_to(self, user: User) -> LabQuerySet:
+        """Where one works, and those of institutions that one looks after; for the centre, all."""
+        if user.roles & {*CENTRE_ROLES}:
+            return self
+        labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
+        institutions = [
+            m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
+        ]
+        return self.filter(Q(pk__in=labs) | Q(institution__in=institutions))
+
+    def joinable_from(self, domains: Iterable[str]) -> LabQuerySet:
+        """Open labs of institutions with one of these mail domains."""
+        return self.open().filter(institution__mail_domain__in=set(domains) - {""})
 
 
 class Lab(models.Model):
@@ -82,6 +139,9 @@ class Lab(models.Model):
     slug = models.SlugField(max_length=60)
     account = models.CharField(_("account"), max_length=63, unique=True, validators=[account_name])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    closed_at = models.DateTimeField(null=True, blank=True)  # nobody joins, asks or submits there any more
+
+    objects = LabQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -118,7 +178,25 @@ class Role(models.TextChoices):
 
 
 LAB_ROLES = (Role.MEMBER, Role.PI)
+LAB_ROLE_CHOICES = [(role.value, role.label) for role in LAB_ROLES]
 CENTRE_ROLES = (Role.STAFF, Role.APPROVER)
+
+
+def place_fits_role() -> Q:
+    """For a check constraint on a row with a role and the three kinds of place: exactly the right one is given."""
+    return (
+        Q(role__in=LAB_ROLES, lab__isnull=False, institution=None, funder=None)
+        | Q(role=Role.INSTITUTION_ADMIN, lab=None, institution__isnull=False, funder=None)
+        | Q(role=Role.FUNDER, lab=None, institution=None, funder__isnull=False)
+        | Q(role__in=CENTRE_ROLES, lab=None, institution=None, funder=None)
+    )
+
+
+def led_by(user: User) -> Q:
+    """Rows with a `lab` that this person leads, as its PI or for its institution."""
+    labs = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
+    institutions = [m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN]
+    return Q(lab__in=labs) | Q(lab__institution__in=institutions)
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
@@ -129,16 +207,17 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         return self.filter(lab=lab)
 
     def visible_to(self, user: User) -> MembershipQuerySet:
-        """Who is in one's labs and leads one's institutions; for the centre, everybody."""
+        """One's own, who is in one's labs and leads one's institutions; for the centre, everybody."""
         if user.roles & {*CENTRE_ROLES}:
             return self
         labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
         institutions = [
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
-        return self.filter(
-            Q(lab__in=labs) | Q(lab__institution__in=institutions) | Q(institution__in=institutions)
-        )
+        if institutions:
+            # Asked for at once: with an OR over joined tables, a database looks at each membership there is.
+            labs += Lab.objects.filter(institution__in=institutions).order_by().values_list("pk", flat=True)
+        return self.filter(Q(user=user) | Q(lab__in=labs) | Q(institution__in=institutions))
 
 
 class Membership(models.Model):
@@ -159,15 +238,7 @@ class Membership(models.Model):
     class Meta:
         ordering = ["user__name", "role"]
         constraints = [
-            models.CheckConstraint(
-                name="membership_place_fits_role",
-                condition=(
-                    Q(role__in=LAB_ROLES, lab__isnull=False, institution=None, funder=None)
-                    | Q(role=Role.INSTITUTION_ADMIN, lab=None, institution__isnull=False, funder=None)
-                    | Q(role=Role.FUNDER, lab=None, institution=None, funder__isnull=False)
-                    | Q(role__in=CENTRE_ROLES, lab=None, institution=None, funder=None)
-                ),
-            ),
+            models.CheckConstraint(name="membership_place_fits_role", condition=place_fits_role()),
             # One for each kind of place: in a unique index, SQLite takes every empty place for another one.
             *(
                 models.UniqueConstraint(

@@ -12,6 +12,7 @@ from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
 
+from portal.templatetags.icons import icon
 from portal.terms import TERMS
 from portal.words import AGO_TEXTS
 
@@ -20,6 +21,7 @@ register = template.Library()
 CONTROLS = {
     "select": "form-select",
     "selectmultiple": "form-select",
+    "selectortype": "form-select",
     "checkbox": "form-check-input",
     "radioselect": "form-check-input",
     "checkboxselectmultiple": "form-check-input",
@@ -47,6 +49,24 @@ def option(choice: BoundWidget) -> SafeString:
     own = choice.data["attrs"].get("class", "")
     choice.data["attrs"]["class"] = f"form-check-input {own}".strip()
     return SafeString(choice.tag())
+
+
+TONES = {
+    "ok": "circle-check",
+    "busy": "player-play",
+    "wait": "clock",
+    "warn": "alert-triangle",
+    "bad": "alert-circle",
+}
+
+
+@register.simple_tag
+def state(word: object, tone: str, hint: object = "", symbol: str = "") -> SafeString:
+    """A state as word, colour and icon. In Python, because long lists have one in each row."""
+    drawing = icon(symbol or TONES.get(tone, "circle-minus"))
+    if hint:
+        return format_html('<span class="state tone-{}" title="{}">{}{}</span>', tone, hint, drawing, word)
+    return format_html('<span class="state tone-{}">{}{}</span>', tone, drawing, word)
 
 
 @register.filter

@@ -1,9 +1,10 @@
 """The filters of `portal.words`: {{ 1234|grouped }}, {{ size|filesize }}, {{ seconds|duration }}, {{ time|ago }}."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from django import template
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -43,3 +44,9 @@ def ago(moment: datetime | None) -> str | SafeString:
         words.exact(moment),
         words.ago(moment),
     )
+
+
+@register.filter
+def day(text: str) -> str:
+    """ "2026-06-30", as a mail keeps it, in the reader's words."""
+    return formats.date_format(date.fromisoformat(text), "DATE_FORMAT")

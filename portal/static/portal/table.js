@@ -1,22 +1,23 @@
 // Rows that open, and deeds for ticked rows.
-//   <tr data-href="/jobs/7/">                  opens on click and on Enter; keep a real link in it for all others
+//   <tr data-opens> … <a href="/jobs/7/">      opens its first link on click and on Enter
 //   <form data-bulk> … <input type="checkbox" name="ids"> … <div data-bulk-bar hidden> <b data-bulk-count></b> …
 
 const OWN = "a, button, input, select, textarea, label, summary, [popover]"; // these answer for themselves
 
 function open(row, event) {
-  if (event.metaKey || event.ctrlKey) window.open(row.dataset.href, "_blank", "noopener");
-  else location.assign(row.dataset.href);
+  const { href } = row.querySelector("th a[href], a[href]");
+  if (event.metaKey || event.ctrlKey) window.open(href, "_blank", "noopener");
+  else location.assign(href);
 }
 
 document.addEventListener("click", (event) => {
-  const row = event.target.closest("tr[data-href]");
+  const row = event.target.closest("tr[data-opens]");
   if (!row || event.target.closest(OWN) || !getSelection().isCollapsed) return;
   open(row, event);
 });
 
 document.addEventListener("keydown", (event) => {
-  const row = event.target.closest?.("tr[data-href]");
+  const row = event.target.closest?.("tr[data-opens]");
   if (event.key !== "Enter" || !row || event.target.closest(OWN)) return;
   open(row, event);
 });
@@ -39,3 +40,13 @@ document.addEventListener("change", (event) => {
 });
 
 for (const form of document.querySelectorAll("form[data-bulk]")) count(form);
+
+// A table that scrolls can be scrolled by keyboard, too.
+const scrolls = new ResizeObserver((seen) => {
+  for (const { target: box } of seen) {
+    const isLonger = box.scrollHeight > box.clientHeight || box.scrollWidth > box.clientWidth;
+    if (isLonger) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+});
+for (const box of document.querySelectorAll(".table-scroll, .table-responsive")) scrolls.observe(box);

@@ -1,0 +1,1 @@
+"""How a person gets in: what django-allauth leaves to us, and the page on which one keeps one's account."""

@@ -1,0 +1,1 @@
+"""What people type, checked, with a sentence at each field."""
