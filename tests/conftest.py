@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from celery import Task
 from django.core.management.color import Style
 from django.db import connections
@@ -21,8 +22,10 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounting.models import Allocation, Cluster, Partition
-from portal.models import Funder, Institution, Lab, Project, Role, User
-from tests.asking import World, belongings, touch_upload
+from accounting.reports import kept
+from jobs import failover
+from portal.models import Funder, Institution, Lab, Project, Role, TermsAcceptance, User
+from tests.belongings import World, belongings, touch_upload
 from tests.factories import (
     AllocationFactory,
     ClusterFactory,
@@ -32,16 +35,31 @@ from tests.factories import (
     MembershipFactory,
     PartitionFactory,
     ProjectFactory,
+    TermsFactory,
     UserFactory,
 )
 from tests.pages import browser
+
+# ── Side by side ─────────────────────────────────────────────────────────────
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in one process where several share the tests (--dist=loadgroup): a file, and all that share the running
+    portal of tests/e2e. What needs a browser takes longest, and so begins."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("tests/e2e/") else file))
+
 
 # ── The world ────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """SQLite's tests run on a file: threads of one test need connections of their own, and two runs don't meet."""
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A database for each process of pytest-xdist. SQLite's is a file: threads of one test need connections of their own."""
     settings = connections["default"].settings_dict
     if settings["ENGINE"] == "django.db.backends.sqlite3":
         settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
@@ -49,26 +67,38 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(scope="session", autouse=True)
 def emptying_passes_by_append_only() -> Iterator[None]:
-    """Tests with real transactions end by emptying all tables, which SQLite's append-only triggers refuse.
+    """Tests with real transactions end by emptying all tables, which the append-only triggers refuse.
 
-    Around that one act they are taken away and put back. (PostgreSQL empties by TRUNCATE, which row triggers allow.)
+    Around that one act they are taken away and put back.
     """
     connection = connections["default"]
-    if connection.vendor != "sqlite":
-        yield
-        return
     flush = connection.ops.sql_flush
+    triggers = {
+        "sqlite": "SELECT 'DROP TRIGGER ' || name, sql FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass), pg_get_triggerdef(oid)"
+        " FROM pg_trigger WHERE tgname LIKE '%not_emptied'",
+    }[connection.vendor]
 
     def sql_flush(style: Style, tables: list[str], **options: bool) -> list[str]:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            triggers = cursor.fetchall()
-        drop = [f"DROP TRIGGER {name}" for name, _sql in triggers]
-        return [*drop, *flush(style, tables, **options), *(sql for _name, sql in triggers)]
+            cursor.execute(triggers)
+            found = cursor.fetchall()
+        return [
+            *(drop for drop, _make in found),
+            *flush(style, tables, **options),
+            *(make for _drop, make in found),
+        ]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection.ops, "sql_flush", sql_flush)
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """Each test begins with another database."""
+    kept.forget()
+    failover.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +109,7 @@ def plain_settings(settings: Settings, tmp_path: Path) -> None:
     }
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.UPLOAD_ROOT = tmp_path / "uploads"
+    settings.ATTACHMENT_ROOT = tmp_path / "attachments"
 
 
 @dataclass
@@ -105,6 +136,12 @@ def bell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bel
     if not any(request.node.get_closest_marker(mark) for mark in ("cluster", "e2e")):
         monkeypatch.setattr(Task, "apply_async", apply_async)
     return bell
+
+
+@pytest.fixture
+def no_redis(settings: Settings) -> None:
+    """Also where tests that need one run beside."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody listens there
 
 
 @pytest.fixture
@@ -236,12 +273,24 @@ def world(
     allocation: Allocation, a100: Partition, folding: Lab,
 ) -> World:  # fmt: skip
     """Two labs of two institutions, each with one thing of each kind."""
+    ada.email = "ada@northlake.example"  # so that she may ask to join its labs
+    ada.save()
+    EmailAddress.objects.filter(user=ada).update(email=ada.email)
+    Institution.objects.filter(slug="northlake").update(mail_domain="northlake.example")
     theirs = AllocationFactory.create(
         project=ProjectFactory.create(lab=folding, title="Hidden helices", slug="hidden-helices"),
         cluster=allocation.cluster,
     )
     people = {user.name.split()[0].lower(): user for user in (mei, ivo, ada, sam, ann, fay, otto, vera)}
-    world = World(people, belongings(mei, ivo, allocation, a100), belongings(otto, vera, theirs, a100))
+    terms = TermsFactory.create()
+    for user in people.values():
+        TermsAcceptance.objects.create(user=user, terms=terms)
+    newcomer = UserFactory.create(name="Rita Gomez")
+    world = World(
+        people,
+        belongings(mei, ivo, ada, allocation, a100),
+        belongings(otto, vera, newcomer, theirs, a100),
+    )
     touch_upload(world.optics.upload)
     touch_upload(world.folding.upload)
     return world

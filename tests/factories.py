@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
@@ -21,20 +21,42 @@ from accounting import ledger
 from accounting.models import (
     Allocation,
     AllocationRequest,
+    Call,
+    Capability,
     ChargeFactor,
     Cluster,
     Collection,
+    Discrepancy,
     Hold,
     Partition,
     Review,
+    TechnicalReview,
 )
 from accounting.runs import Run
 from accounting.units import SECONDS_PER_HOUR
 from jobs.models import ClusterAccount, Job
-from portal.models import Funder, Institution, Lab, Membership, Project, Role, User
+from portal.models import (
+    Funder,
+    Institution,
+    InstitutionApplication,
+    Invitation,
+    JoinRequest,
+    Lab,
+    Membership,
+    Project,
+    Role,
+    Terms,
+    User,
+)
+from portal.registering import confirm_only_address
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PASSWORD = "correct horse battery staple"
+
+
+def _confirm(user: User, create: bool, confirmed: bool | None) -> None:
+    if create and confirmed is not False:
+        confirm_only_address(user)
 
 
 class UserFactory(DjangoModelFactory[User]):
@@ -45,6 +67,7 @@ class UserFactory(DjangoModelFactory[User]):
     name = Sequence(lambda n: f"Person {n}")
     email = LazyAttribute(lambda user: user.name.lower().replace(" ", ".") + "@example.org")
     password = Password(PASSWORD)
+    confirmed = PostGeneration(_confirm)
 
 
 class InstitutionFactory(DjangoModelFactory[Institution]):
@@ -85,6 +108,55 @@ class MembershipFactory(DjangoModelFactory[Membership]):
     role = Role.MEMBER
 
 
+class InvitationFactory(DjangoModelFactory[Invitation]):
+    """Name the place, as for a membership."""
+
+    class Meta:
+        model = Invitation
+
+    email = Sequence(lambda n: f"invited{n}@northlake.example")
+    role = Role.MEMBER
+    invited_by = SubFactory(UserFactory)
+
+
+class JoinRequestFactory(DjangoModelFactory[JoinRequest]):
+    class Meta:
+        model = JoinRequest
+
+    user = SubFactory(UserFactory)
+    lab = SubFactory(LabFactory)
+
+
+class ApplicationFactory(DjangoModelFactory[InstitutionApplication]):
+    """Confirmed, and waiting for the centre."""
+
+    class Meta:
+        model = InstitutionApplication
+
+    state = InstitutionApplication.State.WAITING
+    name = Sequence(lambda n: f"Applying Institute {n}")
+    country = "CN"
+    mail_domain = Sequence(lambda n: f"applying{n}.example")
+    contact_name = "Nora Lindqvist"
+    contact_email = LazyAttribute(lambda application: f"nora@{application.mail_domain}")
+    purpose = "Segmenting CT scans."
+    confirmed_at = LazyAttribute(
+        lambda application: (
+            None if application.state == InstitutionApplication.State.UNCONFIRMED else timezone.now()
+        )
+    )
+
+
+class TermsFactory(DjangoModelFactory[Terms]):
+    class Meta:
+        model = Terms
+
+    kind = Terms.Kind.USE
+    version = 1
+    text_en = "Be kind to the cluster."
+    text_zh_hans = "请爱护集群。"
+
+
 class ProjectFactory(DjangoModelFactory[Project]):
     class Meta:
         model = Project
@@ -96,13 +168,22 @@ class ProjectFactory(DjangoModelFactory[Project]):
     state = Project.State.ACTIVE
 
 
+def _measured(cluster: Cluster, create: bool, measured: bool | None) -> None:
+    Capability.objects.create(cluster=cluster, measured=True if measured is None else measured)
+
+
 class ClusterFactory(DjangoModelFactory[Cluster]):
+    """Its usage can be measured; `measured=False`: it can't."""
+
     class Meta:
         model = Cluster
+        skip_postgeneration_save = True
 
     name = Sequence(lambda n: f"cluster{n}")
     title = LazyAttribute(lambda cluster: cluster.name.capitalize())
     accepts_jobs = True
+
+    measured = PostGeneration(_measured)
 
 
 def _price(partition: Partition, create: bool, factor: Decimal | None) -> None:
@@ -172,6 +253,30 @@ class ReviewFactory(DjangoModelFactory[Review]):
     )
 
 
+class TechnicalReviewFactory(DjangoModelFactory[TechnicalReview]):
+    class Meta:
+        model = TechnicalReview
+
+    request = SubFactory(AllocationRequestFactory)
+    reviewer = SubFactory(UserFactory)
+    asked_by = SubFactory(UserFactory)
+    due = LazyFunction(lambda: timezone.now().date() + timedelta(days=7))
+
+
+class CallFactory(DjangoModelFactory[Call]):
+    """Open since yesterday, for two weeks."""
+
+    class Meta:
+        model = Call
+
+    title = Sequence(lambda n: f"Call {n}")
+    text = "For projects that need more than a thousand GPU-hours."
+    cluster = SubFactory(ClusterFactory)
+    opens_at = LazyFunction(lambda: timezone.now() - timedelta(days=1))
+    closes_at = LazyAttribute(lambda call: call.opens_at + timedelta(days=15))
+    created_by = SubFactory(UserFactory)
+
+
 def _grant(allocation: Allocation, create: bool, gpu_hours: int | None) -> None:
     if gpu_hours == 0:
         return
@@ -196,6 +301,7 @@ class AllocationFactory(DjangoModelFactory[Allocation]):
     cluster = SubFactory(ClusterFactory)
     start = LazyFunction(lambda: timezone.now().date() - timedelta(days=30))
     end = LazyAttribute(lambda allocation: allocation.start + timedelta(days=210))
+    usable_until = LazyAttribute(lambda allocation: allocation.end)
 
     gpu_hours = PostGeneration(_grant)
 
@@ -215,6 +321,19 @@ class CollectionFactory(DjangoModelFactory[Collection]):
 
     cluster = SubFactory(ClusterFactory)
     complete_until = LazyFunction(timezone.now)
+
+
+class DiscrepancyFactory(DjangoModelFactory[Discrepancy]):
+    """Open: the scheduler says 60 GPU-seconds more than we do."""
+
+    class Meta:
+        model = Discrepancy
+
+    cluster = SubFactory(ClusterFactory)
+    day = date(2026, 3, 10)
+    account = Sequence(lambda n: f"account{n}")
+    ours = 3600
+    theirs = 3660
 
 
 class RunFactory(Factory[Run]):

@@ -35,6 +35,7 @@ def environment(**more: str) -> dict[str, str]:
         "CLUSTERS_FILE": str(settings.CLUSTERS_FILE),
         "POSIX_PREFIX": settings.POSIX_PREFIX,
         "UPLOAD_ROOT": str(settings.UPLOAD_ROOT),
+        "ATTACHMENT_ROOT": str(settings.ATTACHMENT_ROOT),
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         **more,
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from tests.cluster.one_machine import CHECKOUT, SlurmCluster, control
+from tests.cluster.one_machine import CHECKOUT, MARK, SlurmCluster, control
 
-NAME, PREFIX = "test", "fp-t-"
+NAME, PREFIX = f"test_{MARK}", f"fp-{MARK}-"
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,18 @@
 """The one-machine Slurm of docker/slurm, as the tests see it."""
 
+import os
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+MARK = os.environ.get("FIREFLY_TEST_MARK", "t")  # of this checkout, see docker/dev/suites.py
 PROGRAM = CHECKOUT / "docker" / "slurm" / "cluster.py"
 
 T = TypeVar("T")
@@ -41,41 +45,54 @@ class SlurmCluster:
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def stop(self, daemon: str) -> None:
+        """End one daemon until `start`."""
+        done = control("stop", "--state", str(self.state), daemon)
+        assert done.returncode == 0, done.stderr
+
+    def start(self, daemon: str) -> None:
+        done = control("start", "--state", str(self.state), daemon)
+        assert done.returncode == 0, done.stderr
+
     def held(self, account: str) -> int:
         """GPU-seconds of an account."""
-        return self._held(f"--accounts={account}")
+        return _gpu_seconds(self.runs(account))
 
     def held_by(self, job_id: str) -> int:
-        """GPU-seconds of one job."""
-        return self._held(f"--jobs={job_id}")
+        """GPU-seconds of one job, once a window of time shows it.
 
-    def _held(self, which: str) -> int:
-        """Σ GPUs × (End − Start) over all ended records: what sacct says, read in the plainest way."""
-        fields = "Start,End,AllocTRES"
+        To --jobs it would be shown seconds earlier: slurmdbd learns a new job's eligible time later than its start, and
+        even than its end, and no window holds it before.
+        """
+        return _gpu_seconds(one for job, *one in self._holdings() if job == job_id)
+
+    def runs(self, account: str) -> list[list[int]]:
+        """Start, end and GPUs of each ended record of an account, in order."""
+        return sorted(one for _job, *one in self._holdings(f"--accounts={account}"))
+
+    def held_by_day(self, account: str) -> dict[date, int]:
+        """GPU-seconds of an account on each UTC day, counted off second by second."""
+        days: Counter[date] = Counter()
+        for start, end, gpus in self.runs(account):
+            for second in range(start, end) if gpus else ():
+                days[datetime.fromtimestamp(second, UTC).date()] += gpus
+        return dict(days)
+
+    def _holdings(self, *which: str) -> Iterator[tuple[str, int, int, int]]:
+        """Job, start, end and GPUs of all ended records: what sacct says, read in the plainest way."""
+        words = ("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2")
         said = self.said(
-            *(
-                "env",
-                "TZ=UTC",
-                "SLURM_TIME_FORMAT=%s",
-                "sacct",
-                "--allusers",
-                "--allocations",
-                "--duplicates",
-            ),
-            *(
-                "--noheader",
-                "--parsable2",
-                "--starttime=now-1day",
-                which,
-                f"--format={fields}",
-            ),
+            *("env", "TZ=UTC", "SLURM_TIME_FORMAT=%s", *words, "--starttime=now-1day", *which),
+            "--format=JobIDRaw,Start,End,AllocTRES",
         )
-        rows = [line.split("|") for line in said.splitlines()]
-        return sum(
-            _gpus(tres) * (int(end) - int(start))
-            for start, end, tres in rows
-            if start.isdigit() and end.isdigit()
-        )
+        for job, start, end, tres in (line.split("|") for line in said.splitlines()):
+            if start.isdigit() and end.isdigit():
+                yield job, int(start), int(end), _gpus(tres)
+
+
+def _gpu_seconds(runs: Iterable[Sequence[int]]) -> int:
+    """Σ GPUs × (End − Start)."""
+    return sum(gpus * (end - start) for start, end, gpus in runs)
 
 
 def _gpus(tres: str) -> int:

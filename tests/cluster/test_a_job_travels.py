@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounting import ledger
 from accounting.models import LedgerEntry, UsageDay, UsageRecord
-from jobs import actions, dispatch, estimating, files, sync
+from jobs import actions, collecting, dispatch, estimating, files, sync
 from jobs.models import ClusterHealth, Job
 from jobs.states import State
 from portal.models import Membership
@@ -82,7 +82,7 @@ def test_polling_again_and_collecting_again_charges_nothing_twice(world: World) 
     before = list(LedgerEntry.objects.values_list("pk", "gpu_seconds"))
 
     sync.poll(world.cluster.pk)
-    tally = sync.collect(world.cluster.pk)
+    tally = collecting.collect(world.cluster.pk)
 
     assert tally is not None
     assert (tally.new, tally.changed) == (0, 0)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from accounting.runs import Run
-from jobs.clusters import Door, FileRefused, Poll, read_clusters
+from jobs.clusters import Door, FileRefused, Poll
 from jobs.schedulers import AnswerError, Call
+from jobs.sites import read_clusters
 from jobs.spec import JobSpec, Verdict
 from tests.cluster.one_machine import SlurmCluster, until
 

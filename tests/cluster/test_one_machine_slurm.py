@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.one_machine import SlurmCluster, control, until
+from tests.cluster.one_machine import MARK, SlurmCluster, control, until
 
 pytestmark = pytest.mark.cluster
 
@@ -105,7 +105,7 @@ def test_it_follows_no_link_and_waits_for_no_pipe(slurm_cluster: SlurmCluster, m
 
 
 def test_nobody_but_the_admin_may_ask(slurm_cluster: SlurmCluster, alice: str) -> None:
-    path = slurm_cluster.root / "provision" / "requests" / "fp-t-zoe.json"
+    path = slurm_cluster.root / "provision" / "requests" / f"{slurm_cluster.prefix}zoe.json"
     assert slurm_cluster.exec(["touch", str(path)], alice).returncode != 0
 
 
@@ -277,7 +277,7 @@ def test_a_member_s_own_shell_files_are_not_read(key: Key, slurm_cluster: SlurmC
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[SlurmCluster]:
     """An instance of a test's own, with nothing left of it afterwards."""
-    cluster = SlurmCluster(tmp_path / "state", "shortlived", "fp-short-")
+    cluster = SlurmCluster(tmp_path / "state", f"short_{MARK}", f"fp-{MARK}short-")
     up = control("up", "--state", str(cluster.state), "--name", cluster.name, "--prefix", cluster.prefix)
     assert up.returncode == 0, up.stdout + up.stderr
     yield cluster
@@ -339,7 +339,7 @@ def test_destroying_an_old_one_leaves_the_one_that_runs_under_its_name(
         control("up", "--state", str(new.state), "--name", new.name, "--prefix", new.prefix).returncode == 0
     )
     assert control("destroy", "--state", str(old.state)).returncode == 0
-    assert provide(new, "mia") == "fp-short-mia"
+    assert provide(new, "mia") == f"fp-{MARK}short-mia"
     assert control("destroy", "--state", str(new.state)).returncode == 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounting.models import Allocation, Cluster, Partition
@@ -29,7 +30,7 @@ from tests.factories import (
 
 @dataclass(frozen=True)
 class World:
-    """One lab with a member who can run jobs, and 1,000 GPU-hours for its project."""
+    """One lab with a member who can run jobs, and GPU-hours for its project: 1,000, if the test doesn't say otherwise."""
 
     slurm: SlurmCluster
     cluster: Cluster
@@ -80,6 +81,24 @@ class World:
         until(look, seconds)
         return job
 
+    def past_the_portal(
+        self, minutes: int, script: str = "sleep 300", *, gpus: int = 1, qos: str = ""
+    ) -> str:
+        """A plain sbatch of the member's own, on the project's account; the scheduler's id."""
+        return self.slurm.said(
+            *("sbatch", "--parsable", f"--account={self.project.account}", "--partition=a100", "--mem=100M"),
+            *(f"--gres=gpu:{gpus}", f"--time={minutes}", "--output=/dev/null", "--chdir=/tmp"),
+            *((f"--qos={qos}",) if qos else ()),
+            f"--wrap={script}",
+            user=self.account.username,
+        )
+
+    def in_queue(self, scheduler_id: str) -> tuple[str, str, str]:
+        """State, reason and QOS of a job that the queue still knows."""
+        said = self.slurm.said("squeue", "-h", "-t", "all", "-j", scheduler_id, "-o", "%T %r %q")
+        state, reason, qos = said.split()
+        return state, reason, qos
+
     def in_slurm(self, job: Job) -> list[str]:
         """The scheduler's ids of all jobs with this token, ever."""
         said = self.slurm.said(
@@ -88,7 +107,13 @@ class World:
         return sorted(set(said.split()))
 
 
-def make_world(slurm: SlurmCluster) -> World:
+def account_asked_for(person: User, cluster: Cluster, project: Project) -> ClusterAccount:
+    """As a submission does it: in a transaction of its own."""
+    with transaction.atomic():
+        return account_for(person, cluster, project)
+
+
+def make_world(slurm: SlurmCluster, gpu_hours: int = 1000) -> World:
     mark = secrets.token_hex(3)
     institution = InstitutionFactory.create(account=f"i{mark}", slug=f"i{mark}")
     lab = LabFactory.create(institution=institution, account=f"l{mark}", slug=f"l{mark}")
@@ -103,11 +128,11 @@ def make_world(slurm: SlurmCluster) -> World:
         cluster=cluster,
         start=today - timedelta(days=1),
         end=today + timedelta(days=30),
-        gpu_hours=1000,
+        gpu_hours=gpu_hours,
     )
     mei = UserFactory.create(name="Mei Lin", email=f"mei-{mark}@example.org")
     MembershipFactory.create(user=mei, role=Role.MEMBER, lab=lab)
-    account = account_for(mei, cluster, project)
+    account = account_asked_for(mei, cluster, project)
     until(lambda: provisioning.provision(account.pk), 60)
     account.refresh_from_db()
     return World(slurm, cluster, partition, project, allocation, mei, account)

@@ -6,6 +6,7 @@ test run, on real Redis and real Slurm. The tests themselves touch no database: 
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ from jobs.management.commands.seed_demo import PASSWORD
 from portal.models import Institution, Lab, Project, User
 from tests.cluster.conftest import slurm_cluster as slurm_cluster
 from tests.cluster.one_machine import CHECKOUT, SlurmCluster
+from tests.e2e.eye import Eye
+from tests.e2e.mailbox import Mailbox
 from tests.e2e.people import Person
 from tests.e2e.site import Site, free_port, programs
 from tests.running import environment
@@ -65,9 +68,15 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
 
 
 @pytest.fixture(scope="package")
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Mailbox:
+    return Mailbox(tmp_path_factory.mktemp("mails"))
+
+
+@pytest.fixture(scope="package")
 def portal_site(
     slurm_cluster: SlurmCluster,
     static_root: Path,
+    mailbox: Mailbox,
     transactional_db: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
@@ -79,9 +88,10 @@ def portal_site(
         CLUSTERS_FILE=str(slurm_cluster.state / "clusters.toml"),
         POSIX_PREFIX=slurm_cluster.prefix,
         UPLOAD_ROOT=str(logs / "uploads"),
+        ATTACHMENT_ROOT=str(logs / "attachments"),
         STATIC_ROOT=str(static_root),
         SITE_URL=address,
-        EMAIL_URL="consolemail://",
+        EMAIL_URL=f"file:///{mailbox.folder}",
     )
     with programs(address, env, logs):
         yield site
@@ -96,7 +106,7 @@ def seeded(address: str, logs: Path) -> Site:
         model._default_manager.update(account=Concat("account", Value(f"-{mark}")))
     emails = dict(User.objects.values_list("name", "email"))
     account = Project.objects.get(lab__memberships__user__name="Mei Lin").account
-    return Site(address, emails, PASSWORD, account, logs)
+    return Site(address, emails, PASSWORD, account, mark, logs)
 
 
 @pytest.fixture(scope="package")
@@ -138,6 +148,14 @@ def as_person(in_a_browser: Callable[[str], Person]) -> Callable[[str], Person]:
         return person
 
     return as_person
+
+
+@pytest.fixture
+def eye_of(slurm_cluster: SlurmCluster) -> Callable[[Person], Eye]:
+    pictures = slurm_cluster.state / "screenshots" if os.environ.get("SCREENSHOTS") else None
+    if pictures:
+        pictures.mkdir(exist_ok=True)
+    return lambda person: Eye(person.page, pictures)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,7 @@ class Site:
     emails: Mapping[str, str]  # by the person's name
     password: str  # everybody's
     account: str  # the scheduler's, of the project in which the tests' people work
+    mark: str  # at the end of each account: the scheduler remembers earlier test runs
     logs: Path
 
     def last_words(self) -> Iterator[tuple[str, str]]:

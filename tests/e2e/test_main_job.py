@@ -19,6 +19,8 @@ from tests.e2e.people import Person
 
 pytestmark = pytest.mark.e2e
 
+HOURS = re.compile("GPU-hours on a100(?!-)")  # not of the partition a100-preemptible
+
 SAMPLE = CHECKOUT / "docker" / "demo" / "sample"
 PROJECT = "Reading handwritten archives"
 PROJECT_PAGE = "/projects/northlake-1/"
@@ -104,7 +106,7 @@ def asks_for_hours(ivo: Person) -> None:
     ivo.opens(PROJECT_PAGE)
     ivo.follows("Ask for GPU-hours")
     page = ivo.page
-    hours, until = page.get_by_label("GPU-hours", exact=True), page.get_by_label("Until")
+    hours, until = page.get_by_label(HOURS), page.get_by_label("Until")
     reason = page.get_by_label("What the hours are for")
     last_day = (datetime.now(UTC) + timedelta(days=120)).date().isoformat()
     hours.fill("lots")

@@ -1,38 +1,50 @@
-"""Every page of every role: it comes, fits a phone, is worked by keyboard, and is light or dark as one likes.
+"""Every page of every role: it comes, fits a phone, is worked by keyboard, shuts nobody out, and is light or dark as one likes.
 
-With SCREENSHOTS set, a picture of each lands in the test instance's folder: ROLE-PAGE-WIDTH-SCHEME.png
+With SCREENSHOTS set, the pictures are named ROLE-PAGE: see tests/e2e/eye.py.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.cluster.one_machine import SlurmCluster, until
-from tests.e2e.people import LAPTOP, Person, view_of
+from tests.e2e.eye import PHONE, Eye
+from tests.e2e.people import NOT_PAGES, Person, view_of
 from tests.e2e.site import Site
+from tests.every_url import ROWS
 
 pytestmark = pytest.mark.e2e
 
-PHONE = ViewportSize(width=360, height=740)
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MOST_STOPS = 150  # of the Tab key: no page has more
+OF_ONESELF = {
+    "account",
+    "account_change_password",
+    "account_email",
+    "mfa_activate_totp",
+    "mfa_add_webauthn",
+    "mfa_index",
+    "usersessions_list",
+}
 OF_THE_LAB = {
     "home",
     "jobs:list",
     "jobs:detail",
     "accounting:projects",
     "accounting:project",
+    "accounting:allocation",
     "accounting:statement",
+    *OF_ONESELF,
 }
-OF_THE_CENTRE = {*OF_THE_LAB, "accounting:queue", "accounting:request", "accounting:report"}
+OF_THE_CENTRE = {
+    *OF_THE_LAB,
+    "accounting:queue",
+    "accounting:request",
+    "accounting:report",
+    "accounting:calls",
+    "accounting:policies",
+}
 ROLES = {  # the role → who has it, and what their links lead to at least
     "member": ("Mei Lin", {*OF_THE_LAB, "jobs:submit"}),
     "pi": (
@@ -43,6 +55,7 @@ ROLES = {  # the role → who has it, and what their links lead to at least
             "accounting:requests",
             "accounting:request",
             "accounting:request_new",
+            "accounting:calls",
             "portal:people",
         },
     ),
@@ -50,19 +63,22 @@ ROLES = {  # the role → who has it, and what their links lead to at least
         "Ada Moreau",
         {*OF_THE_LAB, "accounting:requests", "accounting:request", "accounting:request_new", "portal:people"},
     ),
-    "staff": ("Sam Fischer", {*OF_THE_CENTRE, "portal:people", "jobs:clusters"}),
+    "staff": (
+        "Sam Fischer",
+        {
+            *OF_THE_CENTRE,
+            "accounting:call_new",
+            "accounting:call_edit",
+            "accounting:policy",
+            "portal:people",
+            "jobs:clusters",
+        },
+    ),
     "approver": ("Ann Keller", OF_THE_CENTRE),
-    "funder": ("Fay Winter", {"home", "accounting:report"}),
+    "funder": ("Fay Winter", {"home", "accounting:report", *OF_ONESELF}),
 }
 WORKED_BY_KEYBOARD = {"pi", "staff"}  # together they have every page; each stop of the Tab key takes its time
 
-BRIGHTNESS = """() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-  canvas.fillStyle = getComputedStyle(document.body).backgroundColor;
-  canvas.fillRect(0, 0, 1, 1);
-  const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data;
-  return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255;
-}"""
 FOCUSED = """async () => {
   const here = document.activeElement;
   if (!here || here === document.body) return null;
@@ -99,43 +115,6 @@ def a_job(chromium: Browser, portal_site: Site) -> Iterator[None]:
     assert not mei.troubles
 
 
-@dataclass(frozen=True)
-class Eye:
-    """Looks at the open page; keeps a picture of what it sees, if somebody wants to look, too."""
-
-    page: Page
-    pictures: Path | None
-
-    def looks(self, name: str) -> None:
-        whole = self.page.locator("html")
-        for size in (LAPTOP, PHONE):
-            self.page.set_viewport_size(size)
-            expect(whole).to_have_js_property("scrollWidth", size["width"])  # nothing hangs out sideways
-            for scheme in SCHEMES:
-                self.page.emulate_media(color_scheme=scheme)
-                until(partial(self.is_in, scheme))
-                self.keeps(f"{name}-{size['width']}-{scheme}")
-        self.page.set_viewport_size(LAPTOP)
-        expect(self.page.get_by_role("heading", level=1)).to_have_count(1)
-
-    def is_in(self, scheme: str) -> bool:
-        brightness: float = self.page.evaluate(BRIGHTNESS)
-        return (brightness < 0.5) == (scheme == "dark")
-
-    def keeps(self, name: str) -> None:
-        if self.pictures:
-            self.page.evaluate("scrollTo(0, 0)")
-            self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
-
-
-@pytest.fixture
-def eye_of(slurm_cluster: SlurmCluster) -> Callable[[Person], Eye]:
-    pictures = slurm_cluster.state / "screenshots" if os.environ.get("SCREENSHOTS") else None
-    if pictures:
-        pictures.mkdir(exist_ok=True)
-    return lambda person: Eye(person.page, pictures)
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_every_page(
     role: str, a_job: None, as_person: Callable[[str], Person], eye_of: Callable[[Person], Eye]
@@ -150,10 +129,31 @@ def test_every_page(
             works_by_keyboard(person.page)
         eye.looks(f"{role}-{view_of(path).replace(':', '-')}")
     assert least <= seen, f"no link leads to {least - seen}"
+    for path in without_a_link(person, seen):
+        assert person.opens(path) == 200, path
+        eye.looks(f"{role}-{view_of(path).replace(':', '-')}")
+
+
+def without_a_link(person: Person, seen: set[str]) -> Iterator[str]:
+    """Pages of the table of addresses to which no link has led: whole pages, of nothing in particular."""
+    in_the_table = person.name.split()[0].lower()
+    for row in ROWS:
+        opens = row.method == "GET" and row.answers[in_the_table] == 200 and not row.is_api
+        if opens and "<" not in row.address and view_of(row.address) not in {*seen, *NOT_PAGES}:
+            status, text = person.finds(row.address)
+            if status == 200 and "<html" in text:
+                yield row.address
 
 
 @pytest.mark.parametrize(
-    "path", ["/accounts/login/", "/accounts/password_reset/", "/accounts/password_reset/done/"]
+    "path",
+    [
+        "/accounts/login/",
+        "/accounts/signup/",
+        "/accounts/confirm-email/",
+        "/accounts/password/reset/",
+        "/accounts/password/reset/done/",
+    ],
 )
 def test_pages_before_the_log_in(
     path: str, in_a_browser: Callable[[str], Person], eye_of: Callable[[Person], Eye]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from portal.models import Project, User
@@ -111,8 +112,8 @@ def test_a_wrong_value_is_named_at_its_field(
         "project": project.slug,
         "cluster": "firefly",
         "gpu_seconds": 3600,
-        "start": "2099-01-01",
-        "end": "2099-02-01",
+        "start": f"{timezone.now().date()}",
+        "end": f"{timezone.now().date()}",
         "justification": "Because.",
     }
     body = problem(post(ivo, json.dumps(good | {field: value})), 400)

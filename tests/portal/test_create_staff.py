@@ -26,7 +26,7 @@ def choose_password(link: str) -> Client:
     """A browser that has opened the link and set PASSWORD there."""
     browser = Client()
     form = browser.get(urlsplit(link).path, follow=True).redirect_chain[-1][0]
-    browser.post(form, {"new_password1": PASSWORD, "new_password2": PASSWORD})
+    browser.post(form, {"password1": PASSWORD, "password2": PASSWORD})
     return browser
 
 
@@ -37,16 +37,22 @@ def test_it_lets_staff_set_a_password_and_in() -> None:
     assert AuditEvent.objects.filter(object_type="portal.membership").count() == 1
 
 
+def test_the_address_counts_as_confirmed_then() -> None:
+    choose_password(create())
+    answer = Client().post("/accounts/login/", {"login": "zoe@centre.example", "password": PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+
+
 def test_the_link_begins_with_the_portals_address(settings: Settings) -> None:
     settings.SITE_URL = "https://portal.centre.example/"
-    assert create().startswith("https://portal.centre.example/accounts/reset/")
+    assert create().startswith("https://portal.centre.example/accounts/password/reset/key/")
 
 
 def test_the_link_works_once() -> None:
     link = create()
     choose_password(link)
     page = Client().get(urlsplit(link).path)
-    assert "new_password1" not in page.content.decode()
+    assert "password1" not in page.content.decode()
 
 
 def test_nobody_logs_in_before_the_link_was_used() -> None:
