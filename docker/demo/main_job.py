@@ -97,7 +97,7 @@ class Member:
 
     def log_in(self, email: str, password: str) -> None:
         token = Page(self.get("/accounts/login/").text).field("csrfmiddlewaretoken")
-        fields = {"username": email, "password": password, "csrfmiddlewaretoken": token}
+        fields = {"login": email, "password": password, "csrfmiddlewaretoken": token}
         if self._send("POST", "/accounts/login/", data=fields).url.rstrip("/").endswith("/accounts/login"):
             raise Failed(f"{email} could not log in.")
 

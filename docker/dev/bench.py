@@ -1,11 +1,13 @@
 """`./dev bench NAME`: how fast is it?"""
 
-import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from dev import node, places, python, rights, settings
+from dev import debian, node, places, postgres, prepare, python, rights, services, settings
 from dev.say import Stop
 
 FOLDER = places.ROOT / "tests" / "bench"
+ON_POSTGRESQL = {"ingest", "pages"}  # as production is; with --sqlite not
 
 
 def bench(words: list[str]) -> int:
@@ -13,10 +15,28 @@ def bench(words: list[str]) -> int:
     if not words:
         print("\n".join(names) or "There are no benches yet: put one into tests/bench/NAME.py.")
         return 0
-    if words[0] not in names:
-        raise Stop(f"There is no bench {words[0]!r}. There are: {', '.join(names) or 'none'}.")
+    name, *rest = words
+    if name not in names:
+        raise Stop(f"There is no bench {name!r}. There are: {', '.join(names) or 'none'}.")
     python.install()
     node.install()
-    command = [places.program("python"), str(FOLDER / f"{words[0]}.py"), *words[1:]]
-    env = settings.demo() | {"PYTHONPATH": str(places.ROOT)}
-    return subprocess.run(command, cwd=places.ROOT, **rights.as_owner(env)).returncode
+    command = [places.program("python"), str(FOLDER / f"{name}.py"), *(w for w in rest if w != "--sqlite")]
+    with _database(name in ON_POSTGRESQL and "--sqlite" not in rest) as url:
+        env = settings.demo() | url | {"PYTHONPATH": str(places.ROOT)}
+        prepare.translations(env)
+        prepare.static_files(env)
+        with services.crew() as crew:
+            return crew.run(command, env)  # stopped with a goodbye, so that it can stop what it started
+
+
+@contextmanager
+def _database(on_postgresql: bool) -> Iterator[dict[str, str]]:
+    """A PostgreSQL for this bench alone, as the setting that names it; else each bench makes its own SQLite."""
+    if not on_postgresql:
+        yield {}
+        return
+    rights.become_root("Measuring on PostgreSQL")
+    services.end_on_signals()
+    debian.install(["postgresql"])
+    with postgres.running(places.folder(places.LOGS) / "bench-postgres.log") as url:
+        yield {"DATABASE_URL": url}

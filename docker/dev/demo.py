@@ -144,12 +144,13 @@ def _portal(address: str) -> list[Service]:
     """The web server, a worker for what is quick, one that moves files, and the clock."""
     web, worker, files, beat = (LOGS / f"{name}.log" for name in ("web", "worker", "files", "beat"))
     gunicorn = [places.program("gunicorn"), "portal.wsgi:application", "--workers", "2", "--threads", "8"]
+    together = ["--config", "python:portal.web_processes"]
     listening = ["--bind", address.removeprefix("http://"), "--no-control-socket", "--access-logfile", "-"]
     celery = [places.program("celery"), "-A", "portal"]
     working = [*celery, "worker", "--loglevel", "INFO", "--concurrency", "2", "--queues"]
     ticking = ["beat", "--loglevel", "INFO", "--schedule", str(places.DEMO / "beat-schedule")]
     return [
-        Service("the web server", [*gunicorn, *listening], web, lambda: _answers(address)),
+        Service("the web server", [*gunicorn, *together, *listening], web, lambda: _answers(address)),
         Service(
             "the worker", [*working, "celery", "-n", "quick@%h"], worker, services.says(worker, " ready.")
         ),
@@ -192,6 +193,7 @@ def _welcome(address: str, people: list[LogIn]) -> None:
                 "",
                 "  Log in as",
                 *rows,
+                "  A centre's staff, approvers and PIs need a second factor; in the demo nobody does.",
                 "",
                 f"  Logs     {LOGS.relative_to(places.ROOT)}/ and .state/demo/cluster/log/",
                 "  Cluster  ./dev slurm squeue, ./dev slurm sinfo …",

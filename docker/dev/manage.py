@@ -6,6 +6,7 @@ from dev import node, places, python, rights, say, settings
 
 # They say themselves what the database lacks, or need none.
 WITHOUT_DATABASE = {
+    "moves",
     *("check", "collectstatic", "compilemessages", "diffsettings", "help", "makemessages", "makemigrations"),
     *(
         "migrate",

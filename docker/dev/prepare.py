@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from dev import manage, node, places, rights, say
+from dev import manage, node, places, rights, running, say
 
 STAMP = places.STATE / "static.stamp"
 
@@ -17,12 +17,13 @@ def translations(env: dict[str, str]) -> None:
 
 
 def static_files(env: dict[str, str]) -> None:
-    fingerprint = _fingerprint()
-    if STAMP.exists() and STAMP.read_text() == fingerprint:
-        return
-    _manage("Collecting static files", env, "collectstatic", "--no-input", "--clear")
-    STAMP.write_text(fingerprint)
-    rights.give_to_owner(STAMP)
+    with running.in_turn("static"):  # the demo and the tests of a checkout share them
+        fingerprint = _fingerprint()
+        if STAMP.exists() and STAMP.read_text() == fingerprint:
+            return
+        _manage("Collecting static files", env, "collectstatic", "--no-input", "--clear")
+        STAMP.write_text(fingerprint)
+        rights.give_to_owner(STAMP)
 
 
 def _manage(what: str, env: dict[str, str], *words: str) -> None:

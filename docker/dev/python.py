@@ -14,6 +14,11 @@ from dev.say import Stop
 LOCKS = [places.ROOT / "requirements" / "run.txt", places.ROOT / "requirements" / "dev.txt"]
 STAMP = places.VENV / "installed"
 OLDEST = (3, 11)
+# What WeasyPrint draws award letters with; the fonts have letters for every language that the portal speaks.
+LIBRARIES = [
+    *("libpango-1.0-0", "libpangoft2-1.0-0", "libharfbuzz-subset0"),
+    *("fonts-dejavu-core", "fonts-droid-fallback"),
+]
 
 
 def ready() -> bool:
@@ -26,13 +31,13 @@ def packages() -> set[str]:
 
 
 def debian_packages() -> list[str]:
-    """What the distribution must give before the packages can be installed."""
+    """What the distribution must give before the packages can be installed and used."""
     if ready():
-        return []
+        return LIBRARIES
     python = find()
     if python is None:
-        return ["python3.11", "python3.11-venv"]
-    return [f"{Path(python).name}-venv"]
+        return ["python3.11", "python3.11-venv", *LIBRARIES]
+    return [f"{Path(python).name}-venv", *LIBRARIES]
 
 
 def find() -> str | None:
@@ -44,9 +49,9 @@ def find() -> str | None:
 
 def install() -> None:
     """Makes .state/venv and installs exactly what the lock files name, each file checked by its hash."""
+    debian.install(debian_packages())
     if ready():
         return
-    debian.install(debian_packages())
     python = find()
     if python is None:
         here = ".".join(map(str, sys.version_info[:2]))

@@ -39,6 +39,16 @@ def only_one(what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(what: str) -> Iterator[None]:
+    """Holds the lock of `what`; waits while another process has it."""
+    places.folder(places.STATE)
+    with _lock(what).open("a") as file:
+        rights.give_to_owner(_lock(what))
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def announce(what: str, address: str) -> None:
     """Tells others where it answers."""
     _lock(what).write_text(json.dumps({"pid": os.getpid(), "address": address}) + "\n")

@@ -36,9 +36,11 @@ def _defaults(instance: Path) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{instance}/db.sqlite3",
         "CLUSTERS_FILE": str(instance / "clusters.toml"),
         "UPLOAD_ROOT": str(instance / "uploads"),
+        "ATTACHMENT_ROOT": str(instance / "attachments"),
         "STATIC_ROOT": str(places.STATE / "static"),
         "NODE_MODULES": str(places.NODE / "node_modules"),
         "EMAIL_URL": "console:",
+        "MFA_REQUIRED_ROLES": "",  # whoever looks around in the demo has no second factor at hand
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -26,12 +26,16 @@ from dev import (
 )
 from dev.services import Crew
 
-CLUSTER_NAME = "test"
-PREFIX = "fp-t-"  # the demo's users have fp-
-PACKAGES = ["redis-server", "gettext", "postgresql", "fonts-dejavu-core"]
+# POSIX users belong to the machine: two checkouts that test at the same time on it need a mark each.
+MARK = os.environ.get("FIREFLY_TEST_MARK", "t")
+PACKAGES = ["redis-server", "gettext", "postgresql"]
 LOGS = places.TEST / "log"
 UNITS = "not cluster and not e2e"
+UNIT_RUN = ["-m", UNITS, "-n", "auto"]  # on all cores, each with a database of its own
 PARTS = "cluster or e2e"
+LANES = 2  # clusters side by side: most of what runs on one waits for it
+LONG = "--long"
+LONG_SOAK = {"FIREFLY_SOAK_MINUTES": "30"}  # instead of 3: tests/cluster/test_soak.py
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,16 @@ class Outcome:
 
 
 def test(words: list[str]) -> int:
-    """All suites, or with pytest's arguments those tests. 0 only if every test passed."""
+    """All suites, or with pytest's arguments those tests. 0 only if every test passed. --long: the soak takes half an hour."""
     rights.become_root("Testing on a real Slurm and PostgreSQL")
     services.end_on_signals()
     with running.only_one("test"):
         began = time.monotonic()
         _install()
-        outcomes = list(_all()) if not words else [_chosen(words)]
+        if LONG in words:
+            os.environ.update(LONG_SOAK)
+        chosen = [word for word in words if word != LONG]
+        outcomes = [_chosen(chosen)] if chosen else list(_all())
         return _sum_up(outcomes, time.monotonic() - began)
 
 
@@ -72,12 +79,13 @@ def _install() -> None:
 
 def _all() -> Iterator[Outcome]:
     with services.crew() as crew:
-        yield _pytest(crew, "Tests on SQLite", ["-m", UNITS], _environment())
+        yield _pytest(crew, "Tests on SQLite", UNIT_RUN, _environment())
         with postgres.running(LOGS / "postgres.log") as url:
             env = _environment(DATABASE_URL=url)
-            yield _pytest(crew, "The same on PostgreSQL", ["-m", UNITS], env)
-            with _parts(crew, env) as whole:
-                yield _pytest(crew, "Real Slurm, SSH, Redis and browser", ["-m", PARTS], whole, as_root=True)
+            yield _pytest(crew, "The same on PostgreSQL", UNIT_RUN, env)
+            with _lanes(crew, env) as whole:
+                lanes = ["-m", PARTS, "-n", str(LANES), "--dist=loadgroup"]
+                yield _pytest(crew, "Real Slurm, SSH, Redis and browser", lanes, whole, as_root=True)
 
 
 def _chosen(words: list[str]) -> Outcome:
@@ -92,19 +100,41 @@ def _chosen(words: list[str]) -> Outcome:
         if "--postgres" in words:
             env["DATABASE_URL"] = needed.enter_context(postgres.running(LOGS / "postgres.log"))
         if names_parts:
-            env = needed.enter_context(_parts(crew, env))
+            _prepare_parts()
+            env |= needed.enter_context(_parts(crew, env, places.TEST, MARK))
         return _pytest(crew, "Chosen tests", arguments, env, as_root=names_parts)
 
 
 @contextmanager
-def _parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Redis and a Slurm cluster for the tests, up; the environment that names them."""
+def _lanes(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The parts for each of pytest-xdist's processes: tests/environment.py gives it those with its name at the end."""
+    _prepare_parts()
+    with ExitStack() as needed:
+        whole = dict(env)
+        for lane in range(LANES):
+            state = places.STATE / f"{places.TEST.name}-{lane}"
+            own = needed.enter_context(_parts(crew, env, state, f"{MARK}{lane}"))
+            whole |= {f"{name}_GW{lane}": value for name, value in own.items()}
+        yield whole
+
+
+def _prepare_parts() -> None:
     say.heading("What the next tests run on")
-    service, url = redis.service(places.TEST, "")
-    crew.start(service, env)
     prepare.static_files(settings.demo())
-    with cluster.running(places.TEST, CLUSTER_NAME, PREFIX):
-        yield env | {"REDIS_URL": url}
+
+
+@contextmanager
+def _parts(crew: Crew, env: dict[str, str], state: Path, mark: str) -> Iterator[dict[str, str]]:
+    """Redis and a Slurm cluster for the tests, up; the variables that name them."""
+    service, url = redis.service(state, "")
+    crew.start(service, env)
+    with cluster.running(state, f"test_{mark}", f"fp-{mark}-"):  # the demo's users have fp-
+        yield {
+            "REDIS_URL": url,
+            "FIREFLY_TEST_MARK": mark,
+            "FIREFLY_TEST_STATE": str(state),
+            "CLUSTERS_FILE": str(state / "clusters.toml"),
+        }
 
 
 def _pytest(
@@ -121,9 +151,9 @@ def _pytest(
 def _environment(**more: str) -> dict[str, str]:
     """What tests/environment.py does not set by itself."""
     settings = {
-        "FIREFLY_TEST_STATE": str(places.TEST),
         "CLUSTERS_FILE": str(places.TEST / "clusters.toml"),
         "UPLOAD_ROOT": str(places.TEST / "uploads"),
+        "ATTACHMENT_ROOT": str(places.TEST / "attachments"),
         "STATIC_ROOT": str(places.STATE / "static"),
         "DATABASE_URL": f"sqlite:///{places.TEST}/db.sqlite3",
         "PYTHONUNBUFFERED": "1",

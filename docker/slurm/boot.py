@@ -22,6 +22,7 @@ from types import FrameType
 import daemons
 import posix_users
 import scheduler_accounts
+import shutting_out
 from daemons import Daemon
 from instance import ClusterError, Instance, claim, load, write_atomically
 
@@ -38,6 +39,7 @@ class Boot:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.running: dict[str, tuple[Daemon, subprocess.Popen[bytes]]] = {}
+        self.ended: list[Daemon] = []  # to be started again, unless they are held
         self.deaths: dict[str, list[float]] = {}
         self.steps: list[tuple[str, float]] = []
         self.host_pid = int(Path("/proc/self").readlink().name)  # /proc is still the one of the machine
@@ -45,6 +47,7 @@ class Boot:
     def up(self) -> None:
         instance = self.instance
         self.tell("starting")
+        instance.release_all()
         settle(instance)
         self.start(
             "message authority and database", daemons.message_authority(instance), daemons.database(instance)
@@ -63,15 +66,19 @@ class Boot:
         settings = self.instance.settings
         posix_users.remove_left_behind(self.instance)
         posix_users.provide(settings.collector, self.instance)
+        posix_users.provide(settings.fencer, self.instance)
         admin = posix_users.provide(settings.admin, self.instance)
         os.chown(self.instance.provision_requests, admin, -1)
         self.readmit_members()
 
     def readmit_members(self) -> None:
         """Those of earlier starts: the machine may have lost them, and the rules for logging in may be others."""
+        out = shutting_out.recorded(self.instance)
         for username in posix_users.recorded(self.instance):
             try:
                 posix_users.provide(username, self.instance)
+                if username in out:
+                    shutting_out.shut_out(username, self.instance)
             except ClusterError as trouble:
                 print(f"{username} can't be taken over: {trouble}", flush=True)
 
@@ -125,13 +132,16 @@ class Boot:
         while True:
             while (dead := next_dead()) is not None:
                 self.bury(dead)
+            for daemon in [one for one in self.ended if not self.instance.is_held(one.name)]:
+                self.ended.remove(daemon)
+                self.revive(daemon)
             time.sleep(0.2)
 
     def bury(self, pid: int) -> None:
         for daemon, process in self.running.values():
             if process.pid == pid:
                 process.wait()
-                self.revive(daemon)
+                self.ended.append(daemon)
                 return
         os.waitpid(pid, 0)
 

@@ -6,6 +6,8 @@
   cluster.py up --state DIR --name NAME --prefix fp-
   cluster.py status --state DIR
   cluster.py exec --state DIR [--user NAME] -- COMMAND …
+  cluster.py stop --state DIR DAEMON        ends one of its daemons, until `start`
+  cluster.py start --state DIR DAEMON
   cluster.py down --state DIR               ends what `up` started
   cluster.py destroy --state DIR            … and removes its users and its state
 
@@ -31,8 +33,21 @@ import namespace
 import ports
 import posix_users
 from furnish import furnish
-from instance import MOUNTS, NAME, PREFIX, ClusterError, Instance, Settings, load, lock_path, owner, runs
+from instance import (
+    MOUNTS,
+    NAME,
+    PREFIX,
+    ClusterError,
+    Instance,
+    Settings,
+    load,
+    lock_path,
+    owner,
+    ports_of_others,
+    runs,
+)
 
+RESTART_SECONDS = 30
 PACKAGES = {
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
@@ -62,6 +77,7 @@ def packages(_arguments: argparse.Namespace) -> int:
 def users(arguments: argparse.Namespace) -> int:
     print(f"{arguments.prefix}collector  reads queue and accounting for the portal")
     print(f"{arguments.prefix}admin      makes the portal's accounts in Slurm")
+    print(f"{arguments.prefix}fencer     keeps their budgets in Slurm")
     print(f"{arguments.prefix}…          one for each member, when the portal asks")
     return 0
 
@@ -103,7 +119,8 @@ def plan(arguments: argparse.Namespace) -> Instance:
                 f"The cluster '{arguments.name}' is up with other settings; take it down first."
             )
         return earlier
-    chosen = ports.choose(earlier.settings.ports if earlier else None, arguments.ssh_port)
+    taken = ports_of_others(arguments.name)
+    chosen = ports.choose(earlier.settings.ports if earlier else None, arguments.ssh_port, taken)
     if arguments.ssh_port and chosen.ssh != arguments.ssh_port:
         print(f"Port {arguments.ssh_port} is taken; sshd takes {chosen.ssh}.")
     return Instance(state, Settings(ports=chosen, **asked(arguments, None)))
@@ -250,6 +267,33 @@ def execute(arguments: argparse.Namespace) -> int:
     os.execvp(command[0], command)
 
 
+def stop(arguments: argparse.Namespace) -> int:
+    """One daemon, as its own SIGTERM ends it. It is not started again before `start`, or the next `up`."""
+    instance = known(arguments.state)
+    now = read_status(instance)
+    if not runs(instance) or arguments.daemon not in now["inside"]:
+        raise ClusterError(f"The cluster '{instance.settings.name}' runs no {arguments.daemon}.")
+    instance.hold(arguments.daemon)
+    number = str(now["inside"][arguments.daemon])
+    kill = namespace.enter(now["pid"], instance.environment(), "/", None, ["kill", "-TERM", number])
+    return subprocess.run(kill, check=False).returncode
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """What was stopped, and wait until it is another process."""
+    instance, daemon = known(arguments.state), arguments.daemon
+    if not instance.is_held(daemon):
+        return 0
+    stopped = read_status(instance)["inside"].get(daemon)
+    instance.release(daemon)
+    deadline = time.monotonic() + RESTART_SECONDS
+    while read_status(instance)["inside"].get(daemon) == stopped:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{daemon} did not start again in {RESTART_SECONDS} s.")
+        time.sleep(0.1)
+    return 0
+
+
 def status(arguments: argparse.Namespace) -> int:
     """Exit code 0 if it is up, 3 if not."""
     instance = known(arguments.state)
@@ -287,7 +331,15 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     stateless = {"packages": packages, "users": users}
-    stateful = {"up": up, "status": status, "exec": execute, "down": down, "destroy": destroy}
+    stateful = {
+        "up": up,
+        "status": status,
+        "exec": execute,
+        "stop": stop,
+        "start": start,
+        "down": down,
+        "destroy": destroy,
+    }
     made = {}
     for name, action in {**stateless, **stateful}.items():
         made[name] = commands.add_parser(name)
@@ -307,6 +359,8 @@ def parser() -> argparse.ArgumentParser:
     made["up"].add_argument(
         "--min-job-age", type=int, default=300, help="seconds that a finished job stays in the queue"
     )
+    for name in ("stop", "start"):
+        made[name].add_argument("daemon", help="as `status` calls it: slurmdbd")
     made["exec"].add_argument("--user", default="root")
     made["exec"].add_argument("command", nargs="+", metavar="-- COMMAND")
     return top

@@ -168,6 +168,7 @@ scheduler = "slurm"
 username_prefix = "{settings.prefix}"
 collector = "{settings.collector}"
 admin = "{settings.admin}"
+fencer = "{settings.fencer}"
 root_account = "{ROOT_ACCOUNT}"
 ca_key_file = {json.dumps(str(instance.ca_key))}
 

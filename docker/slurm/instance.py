@@ -53,8 +53,13 @@ class Settings:
     def admin(self) -> str:
         return f"{self.prefix}admin"
 
+    @property
+    def fencer(self) -> str:
+        return f"{self.prefix}fencer"
+
     def role(self, username: str) -> str:
-        return {self.collector: "collector", self.admin: "admin"}.get(username, "member")
+        roles = {self.collector: "collector", self.admin: "admin", self.fencer: "fencer"}
+        return roles.get(username, "member")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,25 @@ class Instance:
     def users(self) -> Path:
         """The POSIX users made for this instance: a JSON object of username → uid."""
         return self.body / "users.json"
+
+    @property
+    def held_back(self) -> Path:
+        """A file for each daemon that is not to be started again when it ends."""
+        return self.body / "run" / "held"
+
+    def hold(self, daemon: str) -> None:
+        self.held_back.mkdir(exist_ok=True)
+        (self.held_back / daemon).touch()
+
+    def is_held(self, daemon: str) -> bool:
+        return (self.held_back / daemon).exists()
+
+    def release(self, daemon: str) -> None:
+        (self.held_back / daemon).unlink(missing_ok=True)
+
+    def release_all(self) -> None:
+        for held in self.held_back.glob("*"):
+            held.unlink()
 
     @property
     def munge_socket(self) -> Path:
@@ -183,6 +207,14 @@ def owner(name: str) -> Path | None:
         return None if locked(descriptor, fcntl.LOCK_SH) else Path(os.pread(descriptor, 4096, 0).decode())
     finally:
         os.close(descriptor)
+
+
+def ports_of_others(name: str) -> set[int]:
+    """Of every other instance that runs."""
+    names = [lock.stem for lock in MOUNTS.glob("*.lock") if lock.stem != name]
+    states = [state for state in map(owner, names) if state]
+    instances = [instance for instance in map(load, states) if instance]
+    return {port for instance in instances for port in instance.settings.ports.all()}
 
 
 def locked(descriptor: int, kind: int) -> bool:

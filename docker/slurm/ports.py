@@ -1,7 +1,7 @@
 """Which ports are free on this machine?"""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Set
 
 from instance import NODES, Ports
 
@@ -9,25 +9,29 @@ FIRST, LAST = 17_000, 32_000  # below the range from which the kernel gives out 
 SSH = 22_022
 
 
-def choose(earlier: Ports | None, ssh: int | None) -> Ports:
-    """Free ports: those of the last time if nobody has taken them, and the wished one for ssh if it is free."""
+def choose(earlier: Ports | None, ssh: int | None, taken: Set[int]) -> Ports:
+    """Free ports: those of the last time if nobody has taken them, and the wished one for ssh if it is free.
+
+    `taken`: those of other instances, of which a daemon may just be down.
+    """
+
+    def free_or_next(port: int) -> int:
+        return port if port and port not in taken and is_free(port) else next(others)
+
     wished = Ports(
         slurmctld=earlier.slurmctld if earlier else 0,
         slurmdbd=earlier.slurmdbd if earlier else 0,
         ssh=ssh or (earlier.ssh if earlier else SSH),
         slurmd=earlier.slurmd if earlier else (0,) * len(NODES),
     )
-    others = (port for port in range(FIRST, LAST) if port not in {SSH, *wished.all()} and is_free(port))
+    spoken_for = {SSH, *wished.all(), *taken}
+    others = (port for port in range(FIRST, LAST) if port not in spoken_for and is_free(port))
     return Ports(
-        slurmctld=free_or_next(wished.slurmctld, others),
-        slurmdbd=free_or_next(wished.slurmdbd, others),
-        ssh=free_or_next(wished.ssh, others),
-        slurmd=tuple(free_or_next(port, others) for port in wished.slurmd),
+        slurmctld=free_or_next(wished.slurmctld),
+        slurmdbd=free_or_next(wished.slurmdbd),
+        ssh=free_or_next(wished.ssh),
+        slurmd=tuple(free_or_next(port) for port in wished.slurmd),
     )
-
-
-def free_or_next(wished: int, others: Iterator[int]) -> int:
-    return wished if wished and is_free(wished) else next(others)
 
 
 def is_free(port: int) -> bool:

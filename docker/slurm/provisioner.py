@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""The cluster's own hook that makes POSIX users: the portal asks through its admin, root decides here.
+"""The cluster's own hook that makes POSIX users and shuts them out: the portal asks through its admin, root decides here.
 
 The admin may write into provision/requests and nowhere else. A request is a file USERNAME.json with
-{"username": …, "uid_hint": null}; the answer appears as provision/answers/USERNAME.json with
-{"username": …, "state": "exists", "uid": …} or {"username": …, "state": "refused", "reason": …}.
+{"username": …, "want": "active"} or "disabled"; the answer appears as provision/answers/USERNAME.json with
+{"username": …, "state": "exists", "uid": …}, "disabled", or {"username": …, "state": "refused", "reason": …}.
 What lies in the folder is written by somebody else: nothing of it is trusted, links and pipes are not followed.
 
 usage: provisioner.py STATE-FOLDER (inside the instance's namespaces)
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import posix_users
+import shutting_out
 from instance import ClusterError, Instance, load, write_atomically
 
 POLL_SECONDS = 0.5
@@ -49,9 +50,9 @@ def answer(request: Path, instance: Instance) -> None:
         print(f"ignored: {request.name!r} names no user", flush=True)
         return
     try:
-        check_content(request, username)
+        want = wanted(request, username)
         posix_users.check(username, instance)
-        said: dict[str, object] = {"state": "exists", "uid": posix_users.provide(username, instance)}
+        said = do(want, username, instance)
     except ClusterError as refusal:
         said = {"state": "refused", "reason": str(refusal)}
     print(f"{username}: {said}", flush=True)
@@ -59,7 +60,16 @@ def answer(request: Path, instance: Instance) -> None:
     write_atomically(instance.provision_answers / f"{username}.json", text)
 
 
-def check_content(request: Path, username: str) -> None:
+def do(want: str, username: str, instance: Instance) -> dict[str, object]:
+    if want == "disabled":
+        shutting_out.shut_out(username, instance)
+        return {"state": "disabled"}
+    uid = posix_users.provide(username, instance)
+    shutting_out.let_in(username, instance)
+    return {"state": "exists", "uid": uid}
+
+
+def wanted(request: Path, username: str) -> str:
     try:
         content = json.loads(read_small_file(request))
     except (OSError, ValueError, RecursionError) as trouble:
@@ -68,6 +78,10 @@ def check_content(request: Path, username: str) -> None:
         raise posix_users.Refused("The request names another user than its file does.")
     if content.get("uid_hint") is not None:
         raise posix_users.Refused("This cluster gives out uids by itself.")
+    want = content.get("want", "active")
+    if want not in ("active", "disabled"):
+        raise posix_users.Refused("A user is wanted active or disabled, nothing else.")
+    return str(want)
 
 
 def read_small_file(path: Path) -> str:

@@ -1,7 +1,8 @@
-"""What the portal's own two users may do in Slurm, made with sacctmgr.
+"""What the portal's own three users may do in Slurm, made with sacctmgr.
 
 The collector has the level Operator: it sees queue and accounting of all, which PrivateData hides from members.
 The admin has no level at all: it is coordinator of the account that all of the portal's accounts hang under.
+The fencer is Administrator: nobody else may make a QOS. The gateway, which is all that it can run, knows five verbs of it.
 """
 
 import subprocess
@@ -22,14 +23,16 @@ def ensure_rights(instance: Instance) -> None:
     settings = instance.settings
     shown = sacctmgr(instance, "show", "user", "withcoord", "format=user,adminlevel,coordinators")
     rights = {user: (level, coords.split(",")) for user, level, coords in map(fields, shown.splitlines())}
-    collector, admin = rights.get(settings.collector), rights.get(settings.admin)
-    if collector and collector[0] == "Operator" and admin and ROOT_ACCOUNT in admin[1]:
+    levels = {settings.collector: "Operator", settings.admin: "None", settings.fencer: "Administrator"}
+    coordinates = ROOT_ACCOUNT in rights.get(settings.admin, ("", []))[1]
+    if coordinates and all(rights.get(user, ("", []))[0] == level for user, level in levels.items()):
         return
     sacctmgr(instance, "add", "account", ROOT_ACCOUNT, "description=portal", f"organization={ORGANIZATION}")
-    # Slurm knows only users that have an association; these two are not to run anything with theirs.
-    for user in (settings.collector, settings.admin):
+    for user, level in levels.items():
+        # Slurm knows only users that have an association; these are not to run anything with theirs.
         sacctmgr(instance, "add", "user", user, f"account={ROOT_ACCOUNT}", "maxsubmitjobs=0")
-    sacctmgr(instance, "modify", "user", settings.collector, "set", "adminlevel=Operator")
+        if level != rights.get(user, ("None", []))[0]:
+            sacctmgr(instance, "modify", "user", user, "set", f"adminlevel={level}")
     sacctmgr(instance, "add", "coordinator", f"account={ROOT_ACCOUNT}", f"names={settings.admin}")
 
 
