@@ -74,5 +74,6 @@ def test_a_login_node_that_is_away_is_named_and_what_is_behind_is_not_known(
         "wait",
     )
     page = words(browser(sam).get(reverse("jobs:health")))
-    assert "SSH fails" in page
+    ssh = page[page.index(" SSH ") : page.index(" gateway ", page.index(" SSH "))]
+    assert ssh.endswith("fails just now")
     assert "can't be reached" in page

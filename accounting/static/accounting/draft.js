@@ -3,6 +3,8 @@
 
 const PAUSE = 2000;
 const AGAIN = 10_000;
+const ON_THE_WAY = 10_000;
+const LEFT = "draft-left-unsaved";
 const form = document.querySelector("form[data-draft]");
 const status = document.querySelector("[data-draft-status]");
 let dirty = false;
@@ -68,6 +70,21 @@ function changed() {
   later(PAUSE);
 }
 
+// Whoever comes back at once (a reload, say) may overtake what was saved on the way out: the page is fetched again then.
+async function comeBack() {
+  const left = JSON.parse(localStorage.getItem(LEFT) ?? "null");
+  if (left?.draft !== form.dataset.draft) return;
+  localStorage.removeItem(LEFT);
+  while (Date.now() - left.at < ON_THE_WAY) {
+    await new Promise((resolve) => setTimeout(resolve, PAUSE / 2));
+    if (dirty || saving) return;
+    const answer = await fetch(location.href);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const saved = page.querySelector("form[data-draft] [name=version]")?.value;
+    if (saved && saved !== form.elements.version.value && !dirty && !saving) location.reload();
+  }
+}
+
 if (form) {
   form.addEventListener("input", changed);
   form.addEventListener("change", changed);
@@ -86,8 +103,12 @@ if (form) {
     if (event.persisted) leaving = false;
   });
   window.addEventListener("pagehide", () => {
-    if (dirty && !leaving && (form.dataset.made || !saving)) post({ keepalive: true }).catch(() => {});
+    // What is being saved now may be cut off with the page, and so goes once more; not while it makes the draft.
+    if (leaving || !(dirty || saving) || (saving && !form.dataset.made)) return;
+    localStorage.setItem(LEFT, JSON.stringify({ draft: form.dataset.draft, at: Date.now() }));
+    post({ keepalive: true }).catch(() => {});
   });
+  comeBack();
   for (const other of document.querySelectorAll("form[data-after-save]")) {
     other.addEventListener("submit", async (event) => {
       if (!dirty && !saving) return;
