@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
 from django.db.models import Field, Model, QuerySet
+from psycopg.types.json import set_json_dumps
 
 AT_ONCE = 500  # below SQLite's limit of variables
 AS_IT_IS = frozenset({type(None), str, int, bool, bytes})  # its driver needs no field to prepare these
@@ -70,6 +72,7 @@ def _put(
 ) -> None:
     names = _names(columns)
     if connection.vendor == "postgresql":
+        set_json_dumps(_json, cursor)
         with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT binary)") as copy:
             copy.set_types(_types(model, columns))
             for row in rows:
@@ -78,6 +81,16 @@ def _put(
     marks = ", ".join(["%s"] * len(columns))
     statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}"  # noqa: S608  # our own names
     cursor.executemany(statement, _prepared(model, columns, rows))
+
+
+def _json(value: dict[str, int]) -> str:
+    return _json_of(tuple(value.items()))
+
+
+@lru_cache(maxsize=1024)
+def _json_of(items: tuple[tuple[str, int], ...]) -> str:
+    """Few objects stand in many rows: how many GPUs of which type, say."""
+    return json.dumps(dict(items))
 
 
 def _prepared(model: type[Model], columns: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
