@@ -244,10 +244,21 @@ TABLER = NODE_MODULES / "@tabler" / "core" / "dist"
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", f"{BASE_DIR}/.state/static"))
 STATICFILES_DIRS = [
-    *((f"tabler/{part}", TABLER / part) for part in ("css", "img", "js")),  # libs/ names files that it lacks
+    *((f"tabler/{part}", TABLER / part) for part in ("css", "js")),  # libs/ names files that it lacks
     ("htmx", NODE_MODULES / "htmx.org" / "dist"),
     ("tus", NODE_MODULES / "tus-js-client" / "dist"),
     ("chartjs", NODE_MODULES / "chart.js" / "dist"),
+]
+FRONT_END_FILES = {
+    "tabler/css/tabler.min.css",  # look and layout
+    "tabler/js/tabler.min.js",  # menus, dialogs, tooltips
+    "htmx/htmx.min.js",  # parts of a page that update in place
+    "tus/tus.min.js",  # uploads that go on after a break
+    "chartjs/chart.umd.min.js",  # charts
+}
+STATICFILES_FINDERS = [
+    "portal.front_end.PackageFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
 ]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
