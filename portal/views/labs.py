@@ -23,7 +23,7 @@ from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
 from portal.transitions import Overtaken
 
-NEWEST = 10  # invitations beside the people; their own page has all
+NEWEST = 5  # invitations beside the people; their own page has all
 
 
 @require_safe
