@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -119,7 +120,12 @@ class RequestSerializer(serializers.ModelSerializer[AllocationRequest]):
         request = self.context.get("request")
         inside = request is not None and reviews.sees_advice(person(request), asked)
         shown = [one for one in asked.reviews.all() if inside or one.verdict not in AMONG_THE_CENTRE]
-        return ReviewSerializer(shown, many=True).data
+        return self._reviews.to_representation(shown)
+
+    @cached_property
+    def _reviews(self) -> serializers.ListSerializer[Review]:
+        """One for all rows: making it takes longer than what it does for a row."""
+        return serializers.ListSerializer(child=ReviewSerializer())
 
 
 class WishedLineSerializer(StrictSerializer):
