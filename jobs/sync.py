@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounting import usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import health, lifecycle, maintenance, probing, repricing
+from jobs import health, last_word, lifecycle, maintenance, probing, repricing
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
@@ -44,7 +44,6 @@ HOLDING_WORDS = frozenset(
     {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
 ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
-NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
 
 
 def clusters() -> list[int]:
@@ -54,17 +53,32 @@ def clusters() -> list[int]:
 
 def due() -> list[int]:
     """Clusters that are to be asked now: nobody asks them, and the last answer is old enough."""
-    now = timezone.now()
-    busy = ClusterHealth.objects.filter(
-        Q(lease_until__gt=now) | Q(try_again_at__gt=now) | Q(asked_at__gt=now - PERIOD * 0.9)
-    ).values_list("cluster_id", flat=True)
-    return [pk for pk in clusters() if pk not in set(busy)]
+    busy = ClusterHealth.objects.exclude(_may_be_asked(timezone.now()))
+    return [pk for pk in clusters() if pk not in set(busy.values_list("cluster_id", flat=True))]
+
+
+def _may_be_asked(now: datetime) -> Q:
+    """Nobody asks it, its breaker lets a trial through, and the last question is old enough."""
+    free = Q(lease_until=None) | Q(lease_until__lte=now)
+    tried = Q(try_again_at=None) | Q(try_again_at__lte=now)
+    return free & tried & (Q(asked_at=None) | Q(asked_at__lte=now - PERIOD * 0.9))
+
+
+def poll_when_due(cluster_id: int) -> list[int]:
+    """The same, but at most once in a period, however often it is rung: two beats ring twice."""
+    return _poll_as_elected(cluster_id, _may_be_asked(timezone.now()))
 
 
 def poll(cluster_id: int) -> list[int]:
-    """One cycle: queue and recent records in one remote call. Returns the jobs that became final."""
+    """One cycle now: queue and recent records in one remote call. Returns the jobs that became final."""
+    now = timezone.now()
+    return _poll_as_elected(cluster_id, Q(lease_until=None) | Q(lease_until__lte=now))
+
+
+def _poll_as_elected(cluster_id: int, free: Q) -> list[int]:
     cluster = Cluster.objects.get(pk=cluster_id)
-    if maintenance.lasts(cluster_id) or not _elected(cluster):
+    lease = None if maintenance.lasts(cluster_id) else _elected(cluster, free)
+    if lease is None:
         return []
     try:
         return _poll(cluster)
@@ -73,7 +87,7 @@ def poll(cluster_id: int) -> list[int]:
         health.failed(cluster, error)
         return []
     finally:
-        ClusterHealth.objects.filter(cluster=cluster).update(lease_until=None)
+        ClusterHealth.objects.filter(cluster=cluster, lease_until=lease).update(lease_until=None)
 
 
 def _ask(cluster: Cluster, since: datetime) -> Poll:
@@ -81,15 +95,12 @@ def _ask(cluster: Cluster, since: datetime) -> Poll:
         return door.poll(since, timezone.now() + CLOCKS)
 
 
-def _elected(cluster: Cluster) -> bool:
-    """Whether this worker is the one that asks now: a guarded UPDATE of the lease."""
+def _elected(cluster: Cluster, free: Q) -> datetime | None:
+    """The lease, if this worker is the one that asks now: one guarded UPDATE, which also looks whether it is time."""
     now = timezone.now()
     health.of(cluster.pk)
-    return bool(
-        ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster).update(
-            lease_until=now + LEASE, asked_at=now
-        )
-    )
+    ours = ClusterHealth.objects.filter(free, cluster=cluster).update(lease_until=now + LEASE, asked_at=now)
+    return now + LEASE if ours else None
 
 
 def _poll(cluster: Cluster) -> list[int]:
@@ -146,14 +157,12 @@ def _record(
         attribute=attribution(cluster, runs),
     )
     finished = []
-    last = {
-        run.job_id: run for run in sorted(runs, key=lambda run: run.submit or as_of)
-    }  # a requeued job has several
+    last, shown = last_word.last_runs(runs), last_word.by_number(queue)
     for job_id, job in jobs.items():
         run = last.get(job_id)
         if run is None or run.job_id_raw in live or not is_its(job, run):
             continue
-        if run.end is None or run.state in NEVER_FINAL:
+        if not last_word.is_last(run, shown.get(run.job_id_raw), as_of):
             continue
         if lifecycle.finish(
             job,
