@@ -27,6 +27,7 @@ from jobs.sites import ConfigError, Site, read_clusters
 from jobs.spec import (
     FencesSeen,
     FileEntry,
+    JobSeen,
     JobSpec,
     Listing,
     QueueEntry,
@@ -38,6 +39,7 @@ from jobs.ssh import Interrupted, SshError, Unreachable
 
 SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
 PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
+NAMED_AT_ONCE = 500  # ids in one look-up
 TRIES = 3  # exchanges in a row that bring a transfer no further
 UPLOAD_CHUNK = 1 << 20
 HOUR = timedelta(hours=1)
@@ -280,6 +282,16 @@ class Door:
             dialect.read_records(recorded, delimiter), dialect.read_queue(queued, delimiter), asked_at
         )
 
+    def named(self, job_ids: Sequence[str], since: datetime) -> list[JobSeen]:
+        """What the accounting knows of jobs by their raw ids: names, and what was asked for. Only jobs since `since`."""
+        dialect, delimiter = self.site.scheduler, new_delimiter()
+        calls = [
+            dialect.named(job_ids[at : at + NAMED_AT_ONCE], delimiter)
+            for at in range(0, len(job_ids), NAMED_AT_ONCE)
+        ]
+        answers, _ = self._as(self.site.collector).ask(calls, SLOW)
+        return [seen for answer in answers for seen in dialect.read_named(answer, delimiter, since)]
+
     def probe(self) -> tuple[tuple[Finding, ...], datetime]:
         """Whether the accounting can be relied on, as the collector sees it, and the cluster's time."""
         dialect, delimiter = self.site.scheduler, new_delimiter()
@@ -320,6 +332,11 @@ class Door:
         if said.get("state") == "refused":
             raise AnswerError(one_line(str(said.get("reason", "refused without a reason"))), transient=False)
         return False
+
+    def is_taken(self, username: str) -> bool:
+        """Whether there is such a POSIX user at all, also one who may not log in any more."""
+        (found,) = self._as(self.site.admin).ask_gateway(Call("user-exists", (username,)))
+        return found.get("exists") is True
 
     def provision(self, username: str) -> None:
         """Ask the centre for the POSIX user; `account_exists` says when there is one. Asking twice is asking once."""

@@ -105,6 +105,8 @@ class Job(Moving):
     confirmed_at = models.DateTimeField(null=True, blank=True)  # when the cluster last told us of it
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    # By jobs.adopting: this database had forgotten it, and with it its name and its files.
+    found_at = models.DateTimeField(null=True, blank=True)
 
     objects = JobQuerySet.as_manager()
 
@@ -366,6 +368,11 @@ class ClusterAccount(Moving):
     @property
     def is_active(self) -> bool:
         return self.state == self.State.ACTIVE
+
+    @property
+    def is_of_newcomer(self) -> bool:
+        """Never asked for before: whoever comes back has the name that they had."""
+        return self.asked_at is None and self.requested_at == self.created_at
 
     @property
     def is_approved(self) -> bool:

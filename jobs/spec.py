@@ -77,6 +77,21 @@ class QueueEntry:
 
 
 @dataclass(frozen=True)
+class JobSeen:
+    """A job as the accounting has it, with its name and with what was asked for it. The name is user-written."""
+
+    scheduler_id: str
+    token: str
+    user: str
+    account: str
+    partition: str
+    qos: str
+    gpus: int
+    time_limit_minutes: int | None
+    submitted_at: datetime
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """One file in a job's folder on the cluster."""
 

@@ -18,11 +18,11 @@ from django.utils import timezone
 from accounting import usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import health, last_word, lifecycle, maintenance, probing, repricing
+from jobs import adopting, health, last_word, lifecycle, maintenance, probing, repricing
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
-from jobs.models import ClusterAccount, ClusterHealth, Job
+from jobs.models import ClusterHealth, Job
 from jobs.spec import ClusterError, QueueEntry
 from jobs.states import FINAL, State
 
@@ -107,14 +107,16 @@ def _poll(cluster: Cluster) -> list[int]:
     measured = probing.is_measured(cluster)
     jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
+    adopted, trouble = _adopt(cluster, answer)
+    jobs |= {job.scheduler_id: job for job in adopted}
     finished: list[int] = []
     if measured and answer.records is not None:
         usage.quarantine(cluster, answer.records.rejected)
         finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.asked_at)
-        Collection.objects.update_or_create(
-            cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
-        )
-    _adopt(cluster, answer.queue)
+        if not trouble:
+            Collection.objects.update_or_create(
+                cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
+            )
     _advance(jobs, answer.queue)
     repricing.follow(
         cluster,
@@ -124,11 +126,20 @@ def _poll(cluster: Cluster) -> list[int]:
     )
     waiting = sum(entry.state in WAITING_WORDS for entry in answer.queue)
     ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting, free_gpus=answer.free_gpus)
-    trouble = str(answer.trouble or "") if measured else NOT_MEASURED
+    trouble = str(answer.trouble or trouble) if measured else NOT_MEASURED
     if trouble:
         log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, trouble)
     health.answered(cluster, problem=trouble)
     return finished
+
+
+def _adopt(cluster: Cluster, answer: Poll) -> tuple[list[Job], str]:
+    """What stands there without our knowing; and why the accounting could not say so, if it could not."""
+    watermark = Collection.objects.filter(cluster=cluster).values_list("complete_until", flat=True).first()
+    try:
+        return adopting.adopt(cluster, answer, watermark), ""
+    except ClusterError as error:
+        return [], str(error)
 
 
 def _since(cluster: Cluster, jobs: Iterable[Job]) -> datetime:
@@ -175,21 +186,6 @@ def _record(
         ):
             finished.append(job.pk)
     return finished
-
-
-def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
-    """A job being sent whose answer was lost may stand in the queue: by its token, under its own POSIX user."""
-    sending = {
-        job.token: job
-        for job in Job.objects.filter(cluster=cluster, state=State.SUBMITTING).select_related("owner")
-    }
-    if not sending:
-        return
-    usernames = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("user_id", "username"))
-    for entry in queue:
-        job = sending.get(entry.token)
-        if job is not None and usernames.get(job.owner_id) == entry.user:
-            lifecycle.mark_queued(job, entry.scheduler_id)
 
 
 def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:

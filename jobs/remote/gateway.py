@@ -105,6 +105,7 @@ TOKENS = re.compile(r"[a-z0-9]{26}(,[a-z0-9]{26})*")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 USERNAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 JOB_ID = re.compile(r"\d{1,10}([_+]\d{1,10})?")
+JOB_IDS = re.compile(r"\d{1,10}(,\d{1,10})*")
 FIELDS = re.compile(r"[A-Za-z]+(,[A-Za-z]+)*")
 DELIMITER = re.compile(r"@[0-9a-f]{16}@")
 SQUEUE_FORMAT = re.compile(r"(%[A-Za-z]@[0-9a-f]{16}@)+")
@@ -138,6 +139,7 @@ SACCT_OPTIONS = {
     "--format": FIELDS,
     "--delimiter": DELIMITER,
     "--name": TOKENS,
+    "--jobs": JOB_IDS,
     "--allocations": FLAG,
     "--duplicates": FLAG,
     "--noconvert": FLAG,

@@ -24,14 +24,15 @@ from jobs.schedulers import (
     sreport,
 )
 from jobs.schedulers.qos import Qos
-from jobs.schedulers.sacct import ASKED, parsable_records, read_answer
-from jobs.spec import LONGEST_REASON, JobSpec, QueueEntry, Submission, Verdict
+from jobs.schedulers.sacct import ASKED, devices, parsable_records, read_answer
+from jobs.spec import LONGEST_REASON, JobSeen, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
 
 QUEUE_FIELDS = "iAuaPTrVSeNj"
 FOUND_IN_QUEUE = "Aj"
 FOUND_IN_ACCOUNTING = "JobIDRaw,JobName"
+NAMED = ("JobIDRaw", "Submit", "User", "Account", "Partition", "QOS", "TimelimitRaw", "ReqTRES", "JobName")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 # The job surely wasn't taken, and it isn't the job's fault.
@@ -118,6 +119,19 @@ class Slurm(Qos):
         for job_id, token in sorted(_rows("search", answer, delimiter, 2), key=_by_number, reverse=True):
             found[token] = job_id
         return found
+
+    def named(self, job_ids: Sequence[str], delimiter: str) -> Call:
+        """Without a period: a window shows a short job only once slurmdbd has learned its eligible time."""
+        return _sacct(",".join(NAMED), delimiter, f"--jobs={','.join(job_ids)}")
+
+    def read_named(self, answer: Answer, delimiter: str, since: datetime) -> tuple[JobSeen, ...]:
+        """Each job once, as it was first submitted. Ids wrap: what was submitted before `since` is another's."""
+        seen: dict[str, JobSeen] = {}
+        for fields in sorted(_rows("sacct", answer, delimiter, len(NAMED))):
+            one = _job_seen(*fields)
+            if one is not None and one.submitted_at >= since:
+                seen.setdefault(one.scheduler_id, one)
+        return tuple(seen.values())
 
     def capacity(self) -> Call:
         layout = ",".join(f"{field}:{CAPACITY_WIDTH}" for field in CAPACITY_FIELDS)
@@ -306,6 +320,25 @@ def _queue_entry(
         started_at=_moment(start),
         ended_at=_moment(end),
         nodes=nodes,
+    )
+
+
+def _job_seen(
+    raw: str, submit: str, user: str, account: str, partition: str, qos: str, limit: str, tres: str, name: str
+) -> JobSeen | None:
+    submitted = _moment(submit)
+    if submitted is None:
+        return None
+    return JobSeen(
+        scheduler_id=raw,
+        token=name,
+        user=user,
+        account=account,
+        partition=partition,
+        qos=qos,
+        gpus=devices(tres)[0],
+        time_limit_minutes=int(limit) if limit.isascii() and limit.isdigit() else None,
+        submitted_at=submitted,
     )
 
 
