@@ -2,8 +2,8 @@
 
 A lost answer leaves one "submitting". A restored backup leaves many: waiting to be sent, or not there at all. Each is
 found by its token: in the queue at every poll, and in the accounting after a silence, because whatever was sent since
-the backup was sent since the watermark that was restored with it. A name is user-written: a job is the token's only
-if it runs as the person's own POSIX user.
+the backup was sent since the watermark that was restored with it. That goes on for a while: the accounting shows a short
+job late. A name is user-written: a job is the token's only if it runs as the person's own POSIX user.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from accounting.runs import Run
 from accounting.units import worst_case
 from jobs import lifecycle
 from jobs.clusters import Poll, connect_to
-from jobs.dispatch import CLOCKS
-from jobs.models import ClusterAccount, Job
+from jobs.models import ClusterAccount, ClusterHealth, Job
 from jobs.spec import JobSeen, QueueEntry
 from jobs.states import State
 from portal.emails import people_with, post
@@ -36,7 +35,9 @@ from portal.models.audit import record
 log = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"[0-9a-f]{26}")
-SILENCE = timedelta(seconds=10)  # less than any scheduler remembers what has ended
+SILENCE = timedelta(minutes=2)  # no poll is so long after the one before: the portal was away, or restored
+OLDEST = timedelta(days=30)  # ids wrap: what was submitted before is another's
+CATCHING_UP = timedelta(minutes=15)
 
 Sighting = QueueEntry | JobSeen
 
@@ -62,7 +63,7 @@ def adopt(cluster: Cluster, answer: Poll, watermark: datetime | None) -> list[Jo
     if not ids:
         return adopted
     with connect_to(cluster.name) as door:
-        seen = door.named(ids, (watermark or answer.asked_at - CLOCKS) - CLOCKS)
+        seen = door.named(ids, answer.asked_at - OLDEST)
     return adopted + _advance(cluster, seen) + list(_take_in(cluster, seen))
 
 
@@ -97,7 +98,7 @@ def _strangers(cluster: Cluster, answer: Poll, watermark: datetime | None) -> li
     ]
     known = set(Job.objects.filter(token__in=[one.token for one in entries]).values_list("token", flat=True))
     strangers: list[QueueEntry | Run] = [one for one in entries if one.token not in known]
-    if watermark is None or answer.asked_at - watermark > SILENCE:
+    if _catches_up(cluster, watermark, answer.asked_at):
         strangers += _unknown_runs(cluster, answer)
     if not strangers:
         return []
@@ -106,6 +107,15 @@ def _strangers(cluster: Cluster, answer: Poll, watermark: datetime | None) -> li
         one.job_id_raw for one in strangers if one.user in ground.people and one.account in ground.projects
     }
     return sorted(ours, key=int)
+
+
+def _catches_up(cluster: Cluster, watermark: datetime | None, now: datetime) -> bool:
+    """Whether there was a silence of late, of which runs may come to light that this database doesn't know."""
+    health = ClusterHealth.objects.filter(cluster=cluster)
+    if watermark is None or now - watermark > SILENCE:
+        health.update(catching_up_until=now + CATCHING_UP)
+        return True
+    return health.filter(catching_up_until__gt=now).exists()
 
 
 def _unknown_runs(cluster: Cluster, answer: Poll) -> list[Run]:
@@ -216,7 +226,7 @@ def _tell_staff(cluster: Cluster, found: Sequence[Job]) -> None:
             "jobs_found",
             to=staff,
             key=f"jobs found {cluster.pk} {found[0].token}",
-            path=f"{reverse('audit')}?action=job+found+on+the+cluster",
+            path=f"{reverse('portal:audit')}?action=job+found+on+the+cluster",
             cluster=cluster.title,
             count=len(found),
         )

@@ -446,6 +446,7 @@ class ClusterHealth(models.Model):
     try_again_at = models.DateTimeField(null=True, blank=True)
     queue_length = models.PositiveIntegerField(default=0)
     free_gpus = models.PositiveIntegerField(null=True, blank=True)  # empty: not known
+    catching_up_until = models.DateTimeField(null=True, blank=True)  # after a silence: jobs.adopting
     # Whether the site lets the portal keep budgets in the scheduler, too; empty: not known yet.
     fenced = models.BooleanField(null=True, blank=True)
 

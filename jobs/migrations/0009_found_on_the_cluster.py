@@ -12,4 +12,9 @@ class Migration(migrations.Migration):
             name="found_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
+        migrations.AddField(
+            model_name="clusterhealth",
+            name="catching_up_until",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
     ]

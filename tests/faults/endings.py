@@ -68,7 +68,9 @@ def in_slurm(world: World) -> dict[str, list[str]]:
     """Whatever was ever submitted on the project's account: ids, by name."""
     account = world.project.account
     said = world.slurm.said(
-        *("sacct", "-a", "-X", "-n", "-P", "-S", "now-1day", f"--accounts={account}"), "-o", "JobName,JobIDRaw"
+        *("sacct", "-a", "-X", "-n", "-P", "-S", "now-1day", f"--accounts={account}"),
+        "-o",
+        "JobName,JobIDRaw",
     )
     found: dict[str, set[str]] = {}
     for line in said.splitlines():

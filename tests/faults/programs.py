@@ -29,7 +29,14 @@ def ready_worker(log: Path, *words: str, **env: str) -> Iterator[Process]:
 @contextmanager
 def beat(log: Path, **env: str) -> Iterator[Process]:
     """The clock, ticking."""
-    words = ("celery", "-A", "portal", "beat", "--loglevel=INFO", f"--schedule={log.with_suffix('.schedule')}")
+    words = (
+        "celery",
+        "-A",
+        "portal",
+        "beat",
+        "--loglevel=INFO",
+        f"--schedule={log.with_suffix('.schedule')}",
+    )
     with running(python_module(*words), environment(**env), log) as process:
         await_ready(process, log, says(log, "beat: Starting"))
         yield process
