@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from tests.cluster.one_machine import SlurmCluster
 from tests.cluster.world import World, make_world
 from tests.faults.proxy import Proxy
 
+SHARED = secrets.token_hex(3)  # institution and lab
+
 
 @pytest.fixture
 def world(slurm_cluster: SlurmCluster, on_cluster: None) -> World:
     redis.Redis.from_url(live_settings.REDIS_URL).flushdb()
-    return make_world(slurm_cluster)
+    return make_world(slurm_cluster, above=SHARED)
 
 
 @pytest.fixture

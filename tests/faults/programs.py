@@ -1,11 +1,14 @@
-"""The portal's worker and its clock, as programs of their own beside the test: they can be killed."""
+"""What runs beside a test: the portal's worker and clock, which can be killed; daemons of the cluster, frozen."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from django.db import connections
 
 from tests.cluster.one_machine import SlurmCluster
 from tests.running import await_ready, environment, python_module, running, says
@@ -50,3 +53,19 @@ def frozen(slurm: SlurmCluster, program: str) -> Iterator[None]:
         yield
     finally:
         slurm.said("pkill", "-CONT", "-x", program)
+
+
+@contextmanager
+def aside(deed: Callable[[], object]) -> Iterator[None]:
+    """While it is done in a thread of its own; it has ended afterwards, and raises what it raised."""
+
+    def do() -> None:
+        try:
+            deed()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as thread:
+        under_way = thread.submit(do)
+        yield
+        under_way.result()

@@ -20,7 +20,8 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.delay = 0.0  # seconds for each piece, in both directions
-        self.cut_after: int | None = None  # bytes towards the target; then all is cut, once
+        self.cut_after: int | None = None  # bytes towards the target; then all is cut, once …
+        self.refuses_then = False  # … and nobody listens any more
         self.up = 0  # bytes passed on towards the target
         self.accepted = 0  # connections
         self._swallows = False
@@ -47,7 +48,7 @@ class Proxy:
     # What may be wrong with it
 
     def mend(self) -> None:
-        self._swallows, self.delay, self.cut_after = False, 0.0, None
+        self._swallows, self.delay, self.cut_after, self.refuses_then = False, 0.0, None, False
         if not self._open.is_set():
             self._listener.listen(64)
             self._open.set()
@@ -111,7 +112,7 @@ class Proxy:
                     self.up += len(chunk)
                     if self.cut_after is not None and self.up > self.cut_after:
                         self.cut_after = None
-                        self.cut()
+                        self.refuse() if self.refuses_then else self.cut()
                         return
                 to.sendall(chunk)
             to.shutdown(socket.SHUT_WR)

@@ -75,17 +75,16 @@ def test_killed_after_sbatch_before_the_answer_is_read(world: World, tmp_path: P
 
 def test_killed_after_the_answer_before_it_stands_in_the_database(world: World, tmp_path: Path) -> None:
     job = world.submit(SHORT)
-    with worker(tmp_path / "worker.log") as process:
-        with frozen(world.slurm, "slurmctld"):
-            tasks.dispatch.delay(world.cluster.pk)
-            until(lambda: marked(world, job, ".submitting"))
-            with transaction.atomic():  # the worker can't write the job's row until this ends
-                Job.objects.select_for_update().get(pk=job.pk)
-                world.slurm.said("pkill", "-CONT", "-x", "slurmctld")
-                until(lambda: marked(world, job, ".submitted"))
-                until(lambda: answer_is_read(world))
-                kill(process)
-                _end_its_statement()
+    with worker(tmp_path / "worker.log") as process, frozen(world.slurm, "slurmctld"):
+        tasks.dispatch.delay(world.cluster.pk)
+        until(lambda: marked(world, job, ".submitting"))
+        with transaction.atomic():  # the worker can't write the job's row until this ends
+            Job.objects.select_for_update().get(pk=job.pk)
+            world.slurm.said("pkill", "-CONT", "-x", "slurmctld")
+            until(lambda: marked(world, job, ".submitted"))
+            until(lambda: answer_is_read(world))
+            kill(process)
+            _end_its_statement()
     assert state_of(job) == State.SUBMITTING
 
     recover(world, job)

@@ -167,6 +167,8 @@ def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None
         ("member", "sacct", "--starttime=now"),
         ("collector", "sacct", "--delimiter=|"),
         ("collector", "sacct", "--name=x"),
+        ("collector", "sacct", "--jobs=7,8_1"),
+        ("collector", "sacct", "--jobs=7 8"),
     ],
 )
 def test_only_listed_options_with_narrow_values_pass(
