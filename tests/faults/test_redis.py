@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis
 from django.conf import settings
-from kombu import pools
 
 from accounting import ledger
 from jobs.models import Job
 from jobs.states import State
-from portal.celery import app
 from tests.cluster.one_machine import until
 from tests.cluster.world import World
 from tests.faults.endings import exactly_one, state_of
 from tests.faults.programs import beat, ready_worker
 from tests.faults.proxy import Proxy
+from tests.faults.roads import speak_to_redis_over, through
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -32,25 +30,10 @@ def unsent() -> bool:
     return Job.objects.unsent().exists()
 
 
-def through(road: Proxy) -> str:
-    address = urlsplit(settings.REDIS_URL)
-    return address._replace(netloc=address.netloc.replace(f":{address.port}", f":{road.port}")).geturl()
-
-
 @pytest.fixture
 def redis_road() -> Iterator[Proxy]:
-    """The only way to Redis for this process too, which is the web here."""
-    with Proxy(urlsplit(settings.REDIS_URL).port or 6379) as road:
-        before = app.conf.broker_url
-        _speak_to(through(road))
+    with speak_to_redis_over() as road:
         yield road
-    _speak_to(before)
-
-
-def _speak_to(url: str) -> None:
-    pools.reset()
-    app._pool = app.amqp._producer_pool = None
-    app.conf.broker_url = url
 
 
 def test_redis_is_away_while_people_submit(world: World, redis_road: Proxy, tmp_path: Path) -> None:
