@@ -24,7 +24,7 @@ def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccoun
     Whoever comes back gets the same name again; what was taken away is made anew.
     """
     account = ClusterAccount.objects.filter(user=user, cluster=cluster).first() or _ask(user, cluster)
-    account = ClusterAccount.objects.select_for_update().get(pk=account.pk)
+    account = ClusterAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
     if account.state == ClusterAccount.State.DISABLED:
         _ask_again(account)
     Association.objects.get_or_create(account=account, project=project)

@@ -49,7 +49,8 @@ def off_board(account_id: int) -> bool:
 @transaction.atomic
 def flag(account_id: int) -> None:
     """Step 1, and the part of step 5 that needs no cluster."""
-    account = ClusterAccount.objects.select_for_update().select_related("user", "cluster").get(pk=account_id)
+    locked = ClusterAccount.objects.select_for_update(no_key=True, of=("self",))
+    account = locked.select_related("user", "cluster").get(pk=account_id)
     now = timezone.now()
     for association in account.associations.unfounded().select_related("project"):
         Association.objects.filter(pk=association.pk).update(ended_at=now)

@@ -33,5 +33,5 @@ def through(road: Proxy) -> str:
 
 def _speak_to(url: str) -> None:
     pools.reset()
-    app._pool = app.amqp._producer_pool = None
-    app.conf.broker_url = url
+    app._pool = app.amqp._producer_pool = None  # type: ignore[attr-defined]  # made anew for the new address
+    app.conf.update(broker_url=url)

@@ -232,7 +232,7 @@ class Chaos:
 
     def road_swallows(self) -> None:
         self.road.swallow()
-        self.to_mend.append(lambda: (self.road.cut(), self.road.mend()))
+        self.to_mend += [self.road.mend, self.road.cut]
 
     def road_cut(self) -> None:
         """In the middle of whatever is said next."""
@@ -252,7 +252,7 @@ class Chaos:
 
     def redis_swallows(self) -> None:
         self.redis_road.swallow()
-        self.to_mend.append(lambda: (self.redis_road.refuse(), self.redis_road.mend()))
+        self.to_mend += [self.redis_road.mend, self.redis_road.refuse]  # what hangs in it is broken off
 
     # The database
 

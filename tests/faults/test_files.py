@@ -34,7 +34,7 @@ def test_an_upload_that_breaks_at_60_percent_goes_on_from_there(
     world: World, road: Proxy, for_long: bool
 ) -> None:
     content = os.urandom(SIZE)
-    job = world.submit(SHORT, **{"data.bin": content})
+    job = world.submit(SHORT, gpus=1, minutes=5, **{"data.bin": content})
     road.cut_after, road.refuses_then = SIZE * 6 // 10, for_long
     world.send()
     assert road.cut_after is None, "it broke"
@@ -62,7 +62,7 @@ def full_disk(world: World) -> Iterator[None]:
 
 @pytest.mark.parametrize("size", [SIZE, 17 << 20], ids=["found out while writing", "asked for before"])
 def test_the_disk_is_full(world: World, sam: User, size: int) -> None:
-    job = world.submit(SHORT, **{"data.bin": os.urandom(size)})
+    job = world.submit(SHORT, gpus=1, minutes=5, **{"data.bin": os.urandom(size)})
     with full_disk(world):
         world.send()
         job.refresh_from_db()

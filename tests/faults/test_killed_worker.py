@@ -111,7 +111,7 @@ def _end_its_statement() -> None:
 
 
 def test_killed_during_an_upload(world: World, road: Proxy, tmp_path: Path) -> None:
-    job = world.submit(SHORT, **{"data.bin": os.urandom(8 << 20)})
+    job = world.submit(SHORT, gpus=1, minutes=5, **{"data.bin": os.urandom(8 << 20)})
     with worker(tmp_path / "worker.log") as process:
         road.delay = 0.02
         tasks.dispatch.delay(world.cluster.pk)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 
 def test_removed_while_the_files_are_on_their_way(world: World, road: Proxy) -> None:
-    job = world.submit("#!/bin/bash\ntrue\n", **{"data.bin": os.urandom(6 << 20)})
+    job = world.submit("#!/bin/bash\ntrue\n", gpus=1, minutes=5, **{"data.bin": os.urandom(6 << 20)})
     road.delay = 0.02
     with aside(world.send):
         until(lambda: road.up > 1 << 20)

@@ -13,7 +13,8 @@ from django.db.models import F
 
 from accounting import ledger
 from accounting.models import Collection, LedgerEntry
-from jobs import adopting, dispatch, provisioning, sync
+from jobs import dispatch, provisioning, sync
+from jobs.clusters import Door, connect_to
 from jobs.models import ClusterAccount, Job
 from jobs.states import State
 from portal.models import AuditEvent, OutgoingMail, User
@@ -158,14 +159,13 @@ def test_the_watermark_stays_while_the_names_can_not_be_asked_for(
         world.poll_until(job, lambda job: job.state != State.QUEUED)
         restore()
     watermark = Collection.objects.get().complete_until
-    connect = adopting.connect_to
 
-    def too_late(name: str) -> object:
+    def too_late(name: str) -> Door:
         world.slurm.stop("slurmdbd")
-        return connect(name)
+        return connect_to(name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(adopting, "connect_to", too_late)
+        patch.setattr("jobs.adopting.connect_to", too_late)
         sync.poll(world.cluster.pk)
     world.slurm.start("slurmdbd")
     assert Collection.objects.get().complete_until == watermark
