@@ -20,6 +20,7 @@ from tests.cluster.world import World
 from tests.faults.endings import exactly_one, in_slurm, marked, recover, state_of
 from tests.faults.programs import frozen, ready_worker, worker
 from tests.faults.proxy import Proxy
+from tests.locks import end_who_waits, somebody_waits
 from tests.running import kill
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -84,7 +85,7 @@ def test_killed_after_the_answer_before_it_stands_in_the_database(world: World, 
             until(lambda: marked(world, job, ".submitted"))
             until(lambda: answer_is_read(world))
             kill(process)
-            _end_its_statement()
+            end_who_waits()
     assert state_of(job) == State.SUBMITTING
 
     recover(world, job)
@@ -95,19 +96,8 @@ def test_killed_after_the_answer_before_it_stands_in_the_database(world: World, 
 def answer_is_read(world: World) -> bool:
     """The worker waits for the row. SQLite doesn't tell; there, that the gateway has ended."""
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            return bool(cursor.fetchone()[0])
+        return somebody_waits()
     return world.slurm.exec(["pgrep", "--full", "gateway --role member"]).returncode != 0
-
-
-def _end_its_statement() -> None:
-    """PostgreSQL would carry out what the dead worker asked for, if it had not noticed its end before."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            )
 
 
 def test_killed_during_an_upload(world: World, road: Proxy, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from accounting import ledger
 from accounting.models import Allocation, Partition
@@ -15,6 +15,7 @@ from portal.emails import post
 from portal.models import Project, User
 from tests.cluster.one_machine import until
 from tests.jobs.at_hand import uploaded
+from tests.locks import somebody_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,14 +34,6 @@ def submit(mei: User, project: Project, partition: Partition, script: Upload) ->
         )
     finally:
         connections.close_all()
-
-
-def somebody_waits() -> bool:
-    if connection.vendor == "sqlite":
-        return True  # one transaction at a time: there is no deadlock
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        return bool(cursor.fetchone()[0])
 
 
 def test_they_never_wait_for_each_other(
