@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -52,14 +52,17 @@ class Ground:
     partitions: dict[str, Partition]
 
 
-def adopt(cluster: Cluster, answer: Poll, watermark: datetime | None) -> list[Job]:
-    """What is on the cluster from now on, as this database sees it: to be followed like every other job.
+def adopt(
+    cluster: Cluster, answer: Poll, *, watermark: datetime | None, followed: Collection[str]
+) -> list[Job]:
+    """What is on the cluster from now on, as this database sees it: to be followed like those of the tokens `followed`.
 
     Raises a ClusterError where the accounting had to be asked and gave no good answer. Then the watermark must stay:
     what was not found now is looked for again.
     """
-    adopted = _advance(cluster, answer.queue)
-    ids = _strangers(cluster, answer, watermark)
+    unfamiliar = [entry for entry in answer.queue if entry.token not in followed]
+    adopted = _advance(cluster, unfamiliar)
+    ids = _strangers(cluster, answer, unfamiliar, watermark)
     if not ids:
         return adopted
     with connect_to(cluster.name) as door:
@@ -72,14 +75,15 @@ def adopt(cluster: Cluster, answer: Poll, watermark: datetime | None) -> list[Jo
 
 def _advance(cluster: Cluster, sightings: Iterable[Sighting]) -> list[Job]:
     """Those that it believes to be waiting, or on their way: they have arrived."""
-    unsent = {job.token: job for job in Job.objects.filter(cluster=cluster).unsent().select_related("owner")}
-    if not unsent:
+    unsent = dict(Job.objects.filter(cluster=cluster).unsent().values_list("token", "pk"))
+    seen = {(one.token, one.user): one for one in sightings if one.token in unsent}
+    if not seen:
         return []
     usernames = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("user_id", "username"))
     found = []
-    for one in sightings:
-        job = unsent.get(one.token)
-        if job is None or usernames.get(job.owner_id) != one.user:
+    for job in Job.objects.filter(pk__in={unsent[token] for token, _user in seen}):
+        one = seen.get((job.token, usernames.get(job.owner_id, "")))
+        if one is None:
             continue
         if job.state == State.NEW and not lifecycle.mark_submitting(job):
             continue
@@ -91,11 +95,11 @@ def _advance(cluster: Cluster, sightings: Iterable[Sighting]) -> list[Job]:
 # ── Jobs that it doesn't know ────────────────────────────────────────────────
 
 
-def _strangers(cluster: Cluster, answer: Poll, watermark: datetime | None) -> list[str]:
+def _strangers(
+    cluster: Cluster, answer: Poll, unfamiliar: Sequence[QueueEntry], watermark: datetime | None
+) -> list[str]:
     """The ids whose names are worth asking for: unknown tokens of the queue and, after a silence, unknown runs."""
-    entries = [
-        one for one in answer.queue if one.scheduler_id == one.job_id_raw and TOKEN.fullmatch(one.token)
-    ]
+    entries = [one for one in unfamiliar if one.scheduler_id == one.job_id_raw and TOKEN.fullmatch(one.token)]
     known = set(Job.objects.filter(token__in=[one.token for one in entries]).values_list("token", flat=True))
     strangers: list[QueueEntry | Run] = [one for one in entries if one.token not in known]
     if _catches_up(cluster, watermark, answer.asked_at):

@@ -107,7 +107,7 @@ def _poll(cluster: Cluster) -> list[int]:
     measured = probing.is_measured(cluster)
     jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
-    adopted, trouble = _adopt(cluster, answer)
+    adopted, trouble = _adopt(cluster, answer, jobs.values())
     jobs |= {job.scheduler_id: job for job in adopted}
     finished: list[int] = []
     if measured and answer.records is not None:
@@ -133,11 +133,11 @@ def _poll(cluster: Cluster) -> list[int]:
     return finished
 
 
-def _adopt(cluster: Cluster, answer: Poll) -> tuple[list[Job], str]:
+def _adopt(cluster: Cluster, answer: Poll, jobs: Iterable[Job]) -> tuple[list[Job], str]:
     """What stands there without our knowing; and why the accounting could not say so, if it could not."""
     watermark = Collection.objects.filter(cluster=cluster).values_list("complete_until", flat=True).first()
     try:
-        return adopting.adopt(cluster, answer, watermark), ""
+        return adopting.adopt(cluster, answer, watermark=watermark, followed={job.token for job in jobs}), ""
     except ClusterError as error:
         return [], str(error)
 

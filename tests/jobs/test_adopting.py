@@ -190,6 +190,15 @@ def test_a_forged_name_moves_nobody_elses_job(
     assert Job.objects.get() == job
 
 
+def test_a_forged_name_does_not_hide_the_job_either(
+    mei_runs: User, project: Project, allocation: Allocation, polls: Polls
+) -> None:
+    JobFactory.create(owner=mei_runs, allocation=allocation, token=TOKEN, state=State.SUBMITTING)
+    forged = entry(project, user="fp-otto", scheduler_id="8", job_id_raw="8")
+    polls(queue=(entry(project), forged))
+    assert Job.objects.get().scheduler_id == "7"
+
+
 @pytest.mark.parametrize("state", [State.NEW, State.SUBMITTING])
 def test_a_job_that_is_believed_unsent_is_advanced(
     state: State, mei_runs: User, project: Project, allocation: Allocation, polls: Polls
