@@ -98,7 +98,8 @@ class Door:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._login:
+            self._login.discard()
 
     def close(self) -> None:
         if self._login:
@@ -112,6 +113,10 @@ class Door:
         self.close()
         self._login = Login(self.site, username)
         return self._login
+
+    def check(self, username: str) -> None:
+        """Whether `username` is let in now: raises Refused, or whatever else stands in the way."""
+        Login(self.site, username).check()
 
     # Jobs of one person
 

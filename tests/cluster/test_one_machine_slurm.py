@@ -225,7 +225,7 @@ class Key:
         ]
         words = [word for option in options for word in ("-o", option)]
         target = ["-i", str(self.folder / "key"), "-p", str(node["port"]), f"{user}@{node['host']}", command]
-        asked = json.dumps({"v": 1, "budget": 60, "calls": [{"verb": "hello", "args": [], "token": ""}]})
+        asked = json.dumps({"v": 2, "budget": 60, "calls": [{"verb": "hello", "args": [], "token": ""}]})
         done = subprocess.run(
             ["ssh", "-F", "none", *words, *target], input=asked, capture_output=True, text=True
         )

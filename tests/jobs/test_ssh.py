@@ -87,6 +87,43 @@ def test_a_source_that_fails_fails_the_call(session: Session) -> None:
         session.run("cat", broken())
 
 
+# ── A command that stays ─────────────────────────────────────────────────────
+
+ECHO = "n=0; while read -r line; do n=$((n+1)); echo $n $line; done"
+
+
+def test_a_command_that_stays_answers_line_by_line(session: Session) -> None:
+    answers = [session.ask(ECHO, f"{word}\n".encode()).stdout for word in ("one", "two")]
+    assert answers == [b"1 one\n", b"2 two\n"]
+
+
+def test_a_long_line_comes_whole(session: Session) -> None:
+    line = b"x" * (4 * MIB) + b"\n"
+    assert session.ask("cat", line).stdout == line
+
+
+def test_a_command_that_ends_tells_its_exit_code_and_is_begun_anew(session: Session) -> None:
+    command = "read -r line; echo $line; [ $line = stay ] || exit 3; read -r line"
+    assert session.ask(command, b"go\n").stdout == b"go\n"
+    ended = session.ask(command, b"on\n")  # it is gone, or going
+    assert (ended.exit, ended.stdout) in {(3, b""), (0, b"on\n")}
+    assert session.ask("exit 4", b"x\n").exit == 4
+    assert session.ask("true", b"x\n").exit != 0, "to end without an answer is no success"
+
+
+def test_after_a_deadline_no_late_answer_is_taken_for_anothers(session: Session) -> None:
+    slow = "while read -r line; do sleep 0.$line; echo $line; done"
+    assert session.ask(slow, b"1\n").stdout == b"1\n"
+    with pytest.raises(Interrupted, match="in time"):
+        session.ask(slow, b"9\n", deadline=0.2)
+    assert session.ask(slow, b"2\n").stdout == b"2\n"
+
+
+def test_too_long_an_answer_ends_the_conversation(session: Session) -> None:
+    with pytest.raises(Interrupted, match="more than 1000 bytes"):
+        session.ask("cat /dev/zero", b"x\n", max_output=1000)
+
+
 # ── Deadlines ────────────────────────────────────────────────────────────────
 
 
