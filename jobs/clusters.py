@@ -36,6 +36,9 @@ from jobs.spec import (
 )
 from jobs.ssh import Interrupted, SshError, Unreachable
 
+SENDING = (
+    100  # seconds for one submission of many jobs: less than SLOW, so that a kept login serves for longer
+)
 SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
 PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
 TRIES = 3  # exchanges in a row that bring a transfer no further
@@ -125,16 +128,16 @@ class Door:
         self._as(username).ask_gateway(Call("prepare", (), token))
 
     def submit(self, username: str, specs: Sequence[JobSpec]) -> list[Submission]:
-        """Send all in one exchange; one Submission for each, in order. Their folders and scripts must be there.
+        """Send all in one exchange; one Submission for each, in order. Files that don't travel with it must be there.
 
-        Raises only if surely none was sent. RETRY may be sent again later; UNKNOWN first needs `find`, and
-        `forget` when it surely isn't there.
+        Raises only if surely none was sent. RETRY may be sent again later, UNREADY too; UNKNOWN first needs `find`,
+        and `forget` when it surely isn't there.
         """
         dialect, login = self.site.scheduler, self._as(username)
         calls = [dialect.submit(spec) for spec in specs]
-        login.session(SLOW + MARGIN)  # a login that fails raises here, before anything is sent
+        login.session(SENDING + MARGIN)  # a login that fails raises here, before anything is sent
         try:
-            answers, _ = login.ask(calls, SLOW)
+            answers, _ = login.ask(calls, SENDING)
         except Unreachable:
             raise
         except (SshError, AnswerError) as error:

@@ -67,10 +67,14 @@ def drop(username: str) -> None:
 
 def forget() -> None:
     """Close all, as the end of the process does."""
+    global _clock
     with _lock:
         out = [one.session for one in _kept]
         _kept.clear()
         _dropped.clear()
+        if _clock:
+            _clock.cancel()
+            _clock = None
     _close(out)
 
 

@@ -5,10 +5,10 @@ A login is made with the first call, with a certificate of minutes, or taken fro
 passed over for the next (`jobs.failover`). One on which anything went wrong is closed, and not kept.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,8 +131,23 @@ class Login:
 
 
 def _request(calls: Sequence[Call], seconds: int) -> bytes:
-    request = {"v": VERSION, "budget": seconds, "calls": [asdict(call) for call in calls]}
+    request = {"v": VERSION, "budget": seconds, "calls": [_said(call) for call in calls]}
     return json.dumps(request).encode() + b"\n"
+
+
+def _said(call: Call) -> dict[str, Any]:
+    said: dict[str, Any] = {"verb": call.verb, "args": call.args, "token": call.token}
+    if call.files:
+        said["files"] = [
+            {
+                "path": file.path,
+                "mode": "700" if file.executable else "600",
+                "sha256": file.sha256,
+                "data": base64.b64encode(file.content).decode(),
+            }
+            for file in call.files
+        ]
+    return said
 
 
 def _answers(document: dict[str, Any], count: int) -> tuple[list[Answer], datetime]:

@@ -188,7 +188,6 @@ class Session:
         finally:
             exchange.close()
 
-
     def _open(self, ends: float) -> paramiko.Channel:
         try:
             return self._transport.open_session(timeout=max(0.1, min(CONNECT_SECONDS, _left(ends))))

@@ -63,6 +63,7 @@ NOBODY_KNOWS = (
     "Munge",
 )
 # A refusal in Slurm's own words: it looked at the job and said no.
+UNREADY = 73  # the gateway's exit code where it could not write the job's files
 REFUSAL = re.compile(r"^sbatch: (?:error|fatal): (?:Batch job submission failed: )?(.+)$", re.MULTILINE)
 
 START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.ASCII)
@@ -81,7 +82,7 @@ class Slurm(Qos):
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
     def submit(self, spec: JobSpec) -> Call:
-        return Call("sbatch", (*_limits(spec), spec.script), spec.token)
+        return Call("sbatch", (*_limits(spec), spec.script), spec.token, spec.files)
 
     def read_submission(self, token: str, answer: Answer) -> Submission:
         verdict, scheduler_id, message = _verdict(answer)
@@ -250,6 +251,8 @@ def _verdict(answer: Answer) -> tuple[Verdict, str, str]:
     if any(words in answer.stderr for words in NOBODY_KNOWS):
         return Verdict.UNKNOWN, "", message
     if answer.stderr.startswith("gateway: "):
+        if answer.exit_code == UNREADY:
+            return Verdict.UNREADY, "", message.removeprefix("gateway: ")
         return Verdict.REFUSED, "", message.removeprefix("gateway: ")
     refusals = REFUSAL.findall(answer.stderr)
     if refusals:

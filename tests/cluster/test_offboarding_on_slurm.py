@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from accounting import ledger
-from jobs import dispatch, files, offboarding, provisioning
+from jobs import dispatch, files, offboarding, provisioning, sending
 from jobs.credentials import load_ca_key, mint
 from jobs.models import Association, ClusterAccount, Job
 from jobs.sites import read_clusters
@@ -74,7 +74,7 @@ def test_all_five_steps(world: World) -> None:
     world.poll_until(running, lambda job: job.state == State.RUNNING)
     unsent = world.submit(LONG)
     with log_in(world) as session:
-        assert session.run("run", b"{}").exit == 2  # the gateway answers
+        assert session.run("talk", b"{}").exit == 2  # the gateway answers
         assert logins(world)
 
         leave(world)
@@ -87,7 +87,7 @@ def test_all_five_steps(world: World) -> None:
         # 2 the connection that was open is gone
         assert logins(world) == []
         with pytest.raises(ClusterError):
-            session.run("run", b"{}", deadline=10)
+            session.run("talk", b"{}", deadline=10)
     # 3 no certificate opens anything
     with pytest.raises(Refused):
         log_in(world)
@@ -156,15 +156,15 @@ def test_jobs_that_a_job_started_are_ended_too(world: World) -> None:
 def test_somebody_who_left_while_files_travel_is_not_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = world.submit(LONG, data=b"x" * 1000)
-    arrive = dispatch._files_arrived
+    job = world.submit(LONG, data=bytes(sending.SMALL + 1))
+    arrive = sending.arrived
 
     def arrived(*arguments: object) -> bool:
         done = arrive(*arguments)  # type: ignore[arg-type]
         leave(world)
         return done
 
-    monkeypatch.setattr(dispatch, "_files_arrived", arrived)
+    monkeypatch.setattr(sending, "arrived", arrived)
     world.send()
     job.refresh_from_db()
     assert (job.state, job.reason) == (State.FAILED, "NoLongerMember")

@@ -83,7 +83,9 @@ def get(
 # ── What may be said ─────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("word", ["", "sh", "run", "talk; id", "talk\n", "scp -t .", "internal-sftp", "TALK", "put x"])
+@pytest.mark.parametrize(
+    "word", ["", "sh", "run", "talk; id", "talk\n", "scp -t .", "internal-sftp", "TALK", "put x"]
+)
 def test_it_knows_three_words_and_opens_no_shell(gateway: Gateway, word: str) -> None:
     done = gateway.call(word, b"")
     assert done.returncode == 2
@@ -541,7 +543,7 @@ def submit_with(gateway: Gateway, *files: dict[str, str]) -> dict[str, Any]:
 
 
 def test_small_files_travel_with_the_submission_and_lie_there_before_it(gateway: Gateway) -> None:
-    gateway.slurm("sbatch", f'cat ~/firefly/{TOKEN}/run.sh ~/firefly/{TOKEN}/data/x.bin > ~/seen; echo 530')
+    gateway.slurm("sbatch", f"cat ~/firefly/{TOKEN}/run.sh ~/firefly/{TOKEN}/data/x.bin > ~/seen; echo 530")
     result = submit_with(gateway, file(mode="700"), file("data/x.bin", b"\x00\xff"))
     assert (result["exit"], result["stdout"]) == (0, "530\n")
     assert (gateway.home / "seen").read_bytes() == b"echo hello\n\x00\xff"

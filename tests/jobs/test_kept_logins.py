@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -59,12 +58,8 @@ def logins(server: Sshd) -> int:
 
 def connections() -> int:
     """Sockets of this process, and threads that serve them."""
-    sockets = sum(os.readlink(fd).startswith("socket:") for fd in _open_files())
-    return sockets + threading.active_count()
-
-
-def _open_files() -> list[str]:
-    return [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{fd}")]
+    files = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    return sum(str(fd.readlink()).startswith("socket:") for fd in files) + threading.active_count()
 
 
 def test_one_login_and_one_gateway_serve_call_after_call(site: Site, server: Sshd) -> None:
@@ -154,8 +149,7 @@ def test_who_is_shut_out_loses_the_kept_ones_and_those_in_use(site: Site, server
 
 def test_a_kept_login_does_not_hide_that_nobody_is_let_in_any_more(site: Site, server: Sshd) -> None:
     call(site)
-    with Door(replace(site, ca_key_file=server.root / "host_key")) as door:
-        with pytest.raises(Refused):
-            door.check(ME)
+    with Door(replace(site, ca_key_file=server.root / "host_key")) as door, pytest.raises(Refused):
+        door.check(ME)
     with Door(replace(site, login_nodes=(replace(server.node, port=1),))) as door, pytest.raises(Unreachable):
         door.check(ME)
