@@ -19,7 +19,7 @@ from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from accounting.models import Cluster
-from jobs import fencing, health, lifecycle, sending
+from jobs import fencing, health, lifecycle, pace, sending
 from jobs.clusters import Door, connect_to
 from jobs.models import MAX_ATTEMPTS, Association, ClusterAccount, Job
 from jobs.rights import why_ended
@@ -51,6 +51,7 @@ def send_waiting(cluster_id: int) -> None:
         _report(cluster, "looking at budgets", error)
         return
     _send_side_by_side(cluster, waiting, budgets, door.site.logins_at_once)
+    pace.soon(cluster_id)
 
 
 def resolve_unclear(cluster_id: int) -> None:
@@ -87,6 +88,7 @@ def cancel_wanted(cluster_id: int) -> None:
             if not account.is_active:
                 continue  # whoever was shut out: `offboarding` ends their jobs, as the admin
             try:
+                pace.soon(cluster_id)
                 door.cancel(account.username, [(job.token, job.scheduler_id) for job in jobs])
             except Refused as refusal:
                 log.warning("cluster %s: %s", cluster.name, refusal)

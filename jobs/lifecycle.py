@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, Value, When
 from django.utils import timezone
 
-from accounting import ledger
+from accounting import bulk, ledger
 from jobs.models import Job
 from jobs.states import FINAL, State
 from portal.transitions import move
@@ -81,15 +81,14 @@ def mark_all_queued(ids: Mapping[int, str]) -> None:
     )
 
 
-def mark_running(job: Job, started_at: datetime | None, nodes: str) -> bool:
-    return move(
-        job,
-        State.RUNNING,
-        started_at=started_at or timezone.now(),
-        nodes=nodes[:200],
-        reason="",
-        expected_start_at=None,
-    )
+def mark_all_running(started: Sequence[tuple[Job, datetime | None, str]]) -> None:
+    """(job, since when, nodes) of those that wait no more. One query."""
+    now = timezone.now()
+    columns = ("state", "started_at", "nodes", "reason", "expected_start_at")
+    rows = [(job.pk, State.RUNNING.value, at or now, nodes[:200], "", None) for job, at, nodes in started]
+    bulk.change(Job, columns, rows, state=State.QUEUED)
+    for (job, *_rest), row in zip(started, rows, strict=True):
+        job.state, job.started_at, job.expected_start_at = State.RUNNING, row[2], None
 
 
 def mark_requeued(job: Job, reason: str) -> bool:

@@ -15,10 +15,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounting import usage
+from accounting import bulk, usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import health, lifecycle, maintenance, probing, repricing
+from jobs import health, lifecycle, maintenance, pace, probing, repricing
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
@@ -28,7 +28,6 @@ from jobs.states import FINAL, State
 
 log = logging.getLogger(__name__)
 
-PERIOD = timedelta(seconds=2)
 LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
 OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
 RECENT = timedelta(hours=48)
@@ -53,18 +52,25 @@ def clusters() -> list[int]:
 
 
 def due() -> list[int]:
-    """Clusters that are to be asked now: nobody asks them, and the last answer is old enough."""
+    """Clusters that are to be asked now: nobody asks them, and it is their time."""
     now = timezone.now()
-    busy = ClusterHealth.objects.filter(
-        Q(lease_until__gt=now) | Q(try_again_at__gt=now) | Q(asked_at__gt=now - PERIOD * 0.9)
-    ).values_list("cluster_id", flat=True)
-    return [pk for pk in clusters() if pk not in set(busy)]
+    known = {health.cluster_id: health for health in ClusterHealth.objects.all()}
+    return [pk for pk in clusters() if pk not in known or pace.is_due(known[pk], now)]
 
 
-def poll(cluster_id: int) -> list[int]:
-    """One cycle: queue and recent records in one remote call. Returns the jobs that became final."""
+def poll_if_due(cluster_id: int) -> list[int]:
+    """Rung by every clock that ticks: one of all rings asks."""
+    health_now = health.of(cluster_id)
+    return poll(cluster_id, believed=health_now) if pace.is_due(health_now, timezone.now()) else []
+
+
+def poll(cluster_id: int, *, believed: ClusterHealth | None = None) -> list[int]:
+    """One cycle: queue and recent records in one remote call. Returns the jobs that became final.
+
+    `believed`: only if nobody has asked since it was read.
+    """
     cluster = Cluster.objects.get(pk=cluster_id)
-    if maintenance.lasts(cluster_id) or not _elected(cluster):
+    if maintenance.lasts(cluster_id) or not _elected(cluster, believed):
         return []
     try:
         return _poll(cluster)
@@ -81,15 +87,15 @@ def _ask(cluster: Cluster, since: datetime) -> Poll:
         return door.poll(since, timezone.now() + CLOCKS)
 
 
-def _elected(cluster: Cluster) -> bool:
+def _elected(cluster: Cluster, believed: ClusterHealth | None) -> bool:
     """Whether this worker is the one that asks now: a guarded UPDATE of the lease."""
     now = timezone.now()
-    health.of(cluster.pk)
-    return bool(
-        ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster).update(
-            lease_until=now + LEASE, asked_at=now
-        )
-    )
+    if believed is None:
+        health.of(cluster.pk)
+    free = ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster)
+    if believed is not None:
+        free = free.filter(asked_at=believed.asked_at)
+    return bool(free.update(lease_until=now + LEASE, asked_at=now, ask_at=None))
 
 
 def _poll(cluster: Cluster) -> list[int]:
@@ -117,6 +123,11 @@ def _poll(cluster: Cluster) -> list[int]:
     if trouble:
         log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, trouble)
     health.answered(cluster, problem=trouble)
+    now = timezone.now()
+    # Whoever wants it sooner has said so meanwhile.
+    ClusterHealth.objects.filter(cluster=cluster, ask_at=None).update(
+        ask_at=now + pace.pause(jobs.values(), now)
+    )
     return finished
 
 
@@ -138,12 +149,9 @@ def _record(
     Open runs are left to `jobs.collecting`: their figure changes with every second and would be written at every cycle.
     """
     live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
+    ended = [run for run in runs if run.end is not None]
     usage.record_runs(
-        [run for run in runs if run.end is not None],
-        cluster=cluster,
-        as_of=as_of,
-        in_queue=live,
-        attribute=attribution(cluster, runs),
+        ended, cluster=cluster, as_of=as_of, in_queue=live, attribute=attribution(cluster, ended)
     )
     finished = []
     last = {
@@ -184,26 +192,25 @@ def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
 
 
 def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
-    """Move the jobs that the queue shows; note why they wait and when they may start."""
+    """Move the jobs that the queue shows; note why they wait and when they may start. Three queries, and one each for
+    those that wait again."""
     now = timezone.now()
-    seen = []
+    seen: list[Job] = []
+    started: list[tuple[Job, datetime | None, str]] = []
+    waiting: list[tuple[int, str, datetime | None]] = []
     for entry in queue:
         job = jobs.get(entry.scheduler_id)
         if job is None or job.token != entry.token or job.state in FINAL:
             continue
-        seen.append(job.pk)
-        if entry.state in HOLDING_WORDS:
-            if job.state == State.QUEUED:
-                lifecycle.mark_running(job, entry.started_at, entry.nodes)
+        seen.append(job)
+        if entry.state in HOLDING_WORDS and job.state == State.QUEUED:
+            started.append((job, entry.started_at, entry.nodes))
         elif entry.state in WAITING_WORDS:
-            _note_waiting(job, entry)
-    Job.objects.filter(pk__in=seen).update(confirmed_at=now)
-
-
-def _note_waiting(job: Job, entry: QueueEntry) -> None:
-    if job.state == State.RUNNING:
-        lifecycle.mark_requeued(job, entry.reason)
-    if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
-        Job.objects.filter(pk=job.pk, state=State.QUEUED).update(
-            reason=entry.reason, expected_start_at=entry.started_at
-        )
+            if job.state == State.RUNNING:
+                lifecycle.mark_requeued(job, entry.reason)
+            if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
+                waiting.append((job.pk, entry.reason, entry.started_at))
+                job.expected_start_at = entry.started_at
+    lifecycle.mark_all_running(started)
+    bulk.change(Job, ("reason", "expected_start_at"), waiting, state=State.QUEUED)
+    bulk.change(Job, ("confirmed_at",), [(job.pk, now) for job in seen])

@@ -7,7 +7,7 @@ from dev import debian, node, places, postgres, prepare, python, rights, service
 from dev.say import Stop
 
 FOLDER = places.ROOT / "tests" / "bench"
-ON_POSTGRESQL = {"ingest", "pages"}  # as production is; with --sqlite not
+ON_POSTGRESQL = {"ingest", "pages", "poll", "submit"}  # as production is; with --sqlite not
 
 
 def bench(words: list[str]) -> int:
