@@ -42,6 +42,11 @@ WAITING_WORDS = frozenset(
 HOLDING_WORDS = frozenset(
     {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
+# Columns of a job that no answer is compared with: to load them for ten thousand jobs takes a third of all the time.
+UNASKED = (
+    *("name", "message", "exit_code", "nodes", "attempts", "not_before", "outputs_listed_at", "looked_up_at"),
+    *("claimed_at", "ended_at", "cancel_requested_by"),
+)
 ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
 NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
 
@@ -100,7 +105,7 @@ def _elected(cluster: Cluster, believed: ClusterHealth | None) -> bool:
 
 def _poll(cluster: Cluster) -> list[int]:
     measured = probing.is_measured(cluster)
-    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
+    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster).defer(*UNASKED)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
     finished: list[int] = []
     if measured and answer.records is not None:

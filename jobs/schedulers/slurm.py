@@ -24,7 +24,7 @@ from jobs.schedulers import (
     sreport,
 )
 from jobs.schedulers.qos import Qos
-from jobs.schedulers.sacct import ASKED, parsable_records, read_answer
+from jobs.schedulers.sacct import ASKED, parsable_records, plain_records, read_answer
 from jobs.spec import LONGEST_REASON, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
@@ -285,8 +285,11 @@ def _whole(program: str, answer: Answer, delimiter: str) -> str:
 
 def _rows(program: str, answer: Answer, delimiter: str, columns: int) -> list[list[str]]:
     """Whole records only: one that can't be read means that the answer as a whole isn't understood."""
+    whole = _whole(program, answer, delimiter)
+    if plain := plain_records(whole, delimiter, columns):
+        return plain
     rows: list[list[str]] = []
-    for record in parsable_records([_whole(program, answer, delimiter)], delimiter, columns):
+    for record in parsable_records([whole], delimiter, columns):
         if isinstance(record, Rejected):
             raise AnswerError(f"A record of {program} {record.reason}.", transient=False)
         rows.append(record)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import connection, reset_queries
@@ -25,6 +25,7 @@ from jobs.models import ClusterAccount, Job
 from jobs.schedulers import Answer, Call
 from jobs.states import State
 from portal.models import User
+from tests.bench.ingest import of_database
 from tests.factories import ClusterAccountFactory
 
 SIZES = (10, 1_000, 10_000)
@@ -44,21 +45,29 @@ host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH7qQC0cFzhFkImITI4pMyAUjzHXqOBF
 """
 
 
+class Figures(NamedTuple):
+    seconds: float  # by the clock
+    busy: float  # seconds of a core, PostgreSQL's included
+    queries: int
+    calls: int
+
+
 class Slurm:
     """What it would say of these jobs: every third runs; the others wait, for reasons and starts that may change."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
         self.calls = 0
-        self.seconds = 0.0  # that it took to put the answers together: not the portal's
+        self.seconds = self.busy = 0.0  # that it took to put the answers together: not the portal's
         self.shift = 0  # seconds by which all starts have moved
 
     def ask(self, _login: Login, calls: Sequence[Call], seconds: int = 0) -> tuple[list[Answer], datetime]:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         self.calls += 1
         said = {"sacct": self.sacct, "squeue": self.squeue, "sinfo": lambda _call: ""}
         answers = [Answer(0, said[call.verb](call), "") for call in calls]
         self.seconds += time.perf_counter() - began
+        self.busy += time.process_time() - before
         return answers, datetime.now(UTC).replace(microsecond=0)
 
     def squeue(self, call: Call) -> str:
@@ -186,23 +195,29 @@ def test_a_cycle(count: int, slurm: Slurm, mei: User, allocation: Allocation, a1
         slurm.shift += 61
         moved.append(cycle(slurm, a100))
     slowest = told("all moved", count, moved)
-    assert slowest < MOST_SECONDS
+    assert slowest.busy < MOST_SECONDS
 
 
-def cycle(slurm: Slurm, partition: Partition) -> tuple[float, int, int]:
-    """Seconds, queries, remote calls."""
-    before, slurm.seconds = slurm.calls, 0.0
+def cycle(slurm: Slurm, partition: Partition) -> Figures:
+    slurm.calls, slurm.busy, slurm.seconds = 0, 0.0, 0.0
+    began, before = time.perf_counter(), busy()
     with counted() as queries:
-        began = time.perf_counter()
         sync.poll(partition.cluster_id)
-        seconds = time.perf_counter() - began - slurm.seconds
-    return seconds, len(queries), slurm.calls - before
+    after, ended = busy(), time.perf_counter()
+    return Figures(ended - began - slurm.seconds, after - before - slurm.busy, len(queries), slurm.calls)
 
 
-def told(what: str, count: int, cycles: Sequence[tuple[float, int, int]]) -> float:
-    seconds, queries, calls = sorted(cycles)[len(cycles) // 2]
+def busy() -> float:
+    """Seconds for which we and our PostgreSQL have kept a core busy so far."""
+    return time.process_time() + of_database()
+
+
+def told(what: str, count: int, cycles: Sequence[Figures]) -> Figures:
+    """The middle one, by what it kept busy: the clock's time is also that of whatever else the machine does."""
+    one = sorted(cycles, key=lambda figures: figures.busy)[len(cycles) // 2]
     print(
-        f"{what:<14} {count:>7,} live jobs {calls:>3} remote call {queries:>4} queries {seconds * 1000:>8.1f} ms",
+        f"{what:<14} {count:>7,} live jobs {one.calls:>3} remote call {one.queries:>4} queries"
+        f" {one.busy * 1000:>8.1f} ms of a core {one.seconds * 1000:>8.1f} ms",
         flush=True,
     )
-    return seconds
+    return one
