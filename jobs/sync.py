@@ -32,6 +32,7 @@ LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
 OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
 RECENT = timedelta(hours=48)
 NOT_MEASURED = "The usage of this cluster can't be measured: its records are not read."
+CONFIRMED = timedelta(seconds=10)  # that a job is still as it was is not written down more often
 UNSEEN = timedelta(
     seconds=30
 )  # a job that the queue hasn't shown for so long: its record is looked for from its start
@@ -200,22 +201,23 @@ def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
     """Move the jobs that the queue shows; note why they wait and when they may start. Three queries, and one each for
     those that wait again."""
     now = timezone.now()
-    seen: list[Job] = []
+    seen: list[tuple[int, datetime]] = []
     started: list[tuple[Job, datetime | None, str]] = []
-    waiting: list[tuple[int, str, datetime | None]] = []
+    waiting: list[tuple[int, str, datetime | None, datetime]] = []
     for entry in queue:
         job = jobs.get(entry.scheduler_id)
         if job is None or job.token != entry.token or job.state in FINAL:
             continue
-        seen.append(job)
         if entry.state in HOLDING_WORDS and job.state == State.QUEUED:
             started.append((job, entry.started_at, entry.nodes))
         elif entry.state in WAITING_WORDS:
             if job.state == State.RUNNING:
                 lifecycle.mark_requeued(job, entry.reason)
             if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
-                waiting.append((job.pk, entry.reason, entry.started_at))
-                job.expected_start_at = entry.started_at
+                waiting.append((job.pk, entry.reason, entry.started_at, now))
+                job.expected_start_at, job.confirmed_at = entry.started_at, now
+        if job.confirmed_at is None or now - job.confirmed_at > CONFIRMED:
+            seen.append((job.pk, now))
     lifecycle.mark_all_running(started)
-    bulk.change(Job, ("reason", "expected_start_at"), waiting, state=State.QUEUED)
-    bulk.change(Job, ("confirmed_at",), [(job.pk, now) for job in seen])
+    bulk.change(Job, ("reason", "expected_start_at", "confirmed_at"), waiting, state=State.QUEUED)
+    bulk.change(Job, ("confirmed_at",), seen)
