@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from accounting import ledger
-from jobs import dispatch, files, offboarding, provisioning, sending
+from jobs import dispatch, files, kept_logins, offboarding, provisioning, sending
 from jobs.credentials import load_ca_key, mint
 from jobs.models import Association, ClusterAccount, Job
 from jobs.sites import read_clusters
@@ -51,6 +51,15 @@ def log_in(world: World) -> Session:
     return connect(site.login_nodes[0], credential)
 
 
+def is_kept(world: World) -> bool:
+    """Whether this worker has a login of theirs left from the call before."""
+    (site,) = read_clusters(world.slurm.state / "clusters.toml").values()
+    session = kept_logins.take(site.login_nodes[0], world.account.username, 0)
+    if session:
+        kept_logins.give_back(world.account.username, session)
+    return session is not None
+
+
 def associated(world: World, project: Project) -> bool:
     said = world.slurm.said(
         "sacctmgr", "-n", "-P", "show", "assoc", f"user={world.account.username}", "format=account"
@@ -73,6 +82,7 @@ def test_all_five_steps(world: World) -> None:
     world.send()
     world.poll_until(running, lambda job: job.state == State.RUNNING)
     unsent = world.submit(LONG)
+    assert is_kept(world)
     with log_in(world) as session:
         assert session.run("talk", b"{}").exit == 2  # the gateway answers
         assert logins(world)
@@ -86,6 +96,7 @@ def test_all_five_steps(world: World) -> None:
         assert account.shut_out_at is not None
         # 2 the connection that was open is gone
         assert logins(world) == []
+        assert not is_kept(world)
         with pytest.raises(ClusterError):
             session.run("talk", b"{}", deadline=10)
     # 3 no certificate opens anything

@@ -7,7 +7,7 @@ measured is all of the portal's own work, from the text of the answer to the row
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +64,11 @@ class Slurm:
     def ask(self, _login: Login, calls: Sequence[Call], seconds: int = 0) -> tuple[list[Answer], datetime]:
         began, before = time.perf_counter(), time.process_time()
         self.calls += 1
-        said = {"sacct": self.sacct, "squeue": self.squeue, "sinfo": lambda _call: ""}
+        said: dict[str, Callable[[Call], str]] = {
+            "sacct": self.sacct,
+            "squeue": self.squeue,
+            "sinfo": lambda _call: "",
+        }
         answers = [Answer(0, said[call.verb](call), "") for call in calls]
         self.seconds += time.perf_counter() - began
         self.busy += time.process_time() - before
