@@ -140,7 +140,9 @@ class Session:
         `exit` is 0 as long as it stays. Whatever goes wrong ends it, so that no answer is taken for another's.
         """
         ends = min(time.monotonic() + deadline, self._ends)
-        talk = self._conversations.pop(command, None) or self._begin(command, ends)
+        talk = self._conversations.pop(command, None)
+        if talk is None or talk.is_over:
+            talk = self._begin(command, ends)
         try:
             answer = talk.ask(line, ends, max_output)
         except LOST as error:
@@ -200,6 +202,10 @@ class _Conversation:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+
+    @property
+    def is_over(self) -> bool:
+        return self._channel.closed or self._channel.eof_received
 
     def ask(self, line: bytes, ends: float, max_output: int) -> Completed:
         self._channel.settimeout(_left(ends))
