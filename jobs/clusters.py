@@ -37,6 +37,9 @@ from jobs.spec import (
 )
 from jobs.ssh import Interrupted, SshError, Unreachable
 
+SENDING = (
+    100  # seconds for one submission of many jobs: less than SLOW, so that a kept login serves for longer
+)
 SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
 PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
 NAMED_AT_ONCE = 500  # ids in one look-up
@@ -100,7 +103,8 @@ class Door:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._login:
+            self._login.discard()
 
     def close(self) -> None:
         if self._login:
@@ -115,6 +119,10 @@ class Door:
         self._login = Login(self.site, username)
         return self._login
 
+    def check(self, username: str) -> None:
+        """Whether `username` is let in now: raises Refused, or whatever else stands in the way."""
+        Login(self.site, username).check()
+
     # Jobs of one person
 
     def prepare(self, username: str, token: str) -> None:
@@ -122,16 +130,16 @@ class Door:
         self._as(username).ask_gateway(Call("prepare", (), token))
 
     def submit(self, username: str, specs: Sequence[JobSpec]) -> list[Submission]:
-        """Send all in one exchange; one Submission for each, in order. Their folders and scripts must be there.
+        """Send all in one exchange; one Submission for each, in order. Files that don't travel with it must be there.
 
-        Raises only if surely none was sent. RETRY may be sent again later; UNKNOWN first needs `find`, and
-        `forget` when it surely isn't there.
+        Raises only if surely none was sent. RETRY may be sent again later, UNREADY too; UNKNOWN first needs `find`,
+        and `forget` when it surely isn't there.
         """
         dialect, login = self.site.scheduler, self._as(username)
         calls = [dialect.submit(spec) for spec in specs]
-        login.session(SLOW + MARGIN)  # a login that fails raises here, before anything is sent
+        login.session(SENDING + MARGIN)  # a login that fails raises here, before anything is sent
         try:
-            answers, _ = login.ask(calls, SLOW)
+            answers, _ = login.ask(calls, SENDING)
         except Unreachable:
             raise
         except (SshError, AnswerError) as error:

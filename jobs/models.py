@@ -436,6 +436,7 @@ class ClusterHealth(models.Model):
 
     cluster = models.OneToOneField(Cluster, models.CASCADE, related_name="health")
     lease_until = models.DateTimeField(null=True, blank=True)
+    ask_at = models.DateTimeField(null=True, blank=True)  # next: jobs.pace. Empty: now, or it is being asked
     asked_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)  # the last good answer
     failures = models.PositiveIntegerField(default=0)  # bad answers since

@@ -15,10 +15,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounting import usage
+from accounting import bulk, usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import adopting, health, last_word, lifecycle, maintenance, probing, repricing
+from jobs import adopting, health, last_word, lifecycle, maintenance, pace, probing, repricing
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
@@ -28,11 +28,11 @@ from jobs.states import FINAL, State
 
 log = logging.getLogger(__name__)
 
-PERIOD = timedelta(seconds=2)
 LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
 OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
 RECENT = timedelta(hours=48)
 NOT_MEASURED = "The usage of this cluster can't be measured: its records are not read."
+CONFIRMED = timedelta(seconds=10)  # that a job is still as it was is not written down more often
 UNSEEN = timedelta(
     seconds=30
 )  # a job that the queue hasn't shown for so long: its record is looked for from its start
@@ -43,6 +43,11 @@ WAITING_WORDS = frozenset(
 HOLDING_WORDS = frozenset(
     {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
+# Columns of a job that no answer is compared with: to load them for ten thousand jobs takes a third of all the time.
+UNASKED = (
+    *("name", "message", "exit_code", "nodes", "attempts", "not_before", "outputs_listed_at", "looked_up_at"),
+    *("claimed_at", "ended_at", "cancel_requested_by"),
+)
 ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
 
 
@@ -52,32 +57,25 @@ def clusters() -> list[int]:
 
 
 def due() -> list[int]:
-    """Clusters that are to be asked now: nobody asks them, and the last answer is old enough."""
-    busy = ClusterHealth.objects.exclude(_may_be_asked(timezone.now()))
-    return [pk for pk in clusters() if pk not in set(busy.values_list("cluster_id", flat=True))]
-
-
-def _may_be_asked(now: datetime) -> Q:
-    """Nobody asks it, its breaker lets a trial through, and the last question is old enough."""
-    free = Q(lease_until=None) | Q(lease_until__lte=now)
-    tried = Q(try_again_at=None) | Q(try_again_at__lte=now)
-    return free & tried & (Q(asked_at=None) | Q(asked_at__lte=now - PERIOD * 0.9))
-
-
-def poll_when_due(cluster_id: int) -> list[int]:
-    """The same, but at most once in a period, however often it is rung: two beats ring twice."""
-    return _poll_as_elected(cluster_id, _may_be_asked(timezone.now()))
-
-
-def poll(cluster_id: int) -> list[int]:
-    """One cycle now: queue and recent records in one remote call. Returns the jobs that became final."""
+    """Clusters that are to be asked now: nobody asks them, and it is their time."""
     now = timezone.now()
-    return _poll_as_elected(cluster_id, Q(lease_until=None) | Q(lease_until__lte=now))
+    known = {health.cluster_id: health for health in ClusterHealth.objects.all()}
+    return [pk for pk in clusters() if pk not in known or pace.is_due(known[pk], now)]
 
 
-def _poll_as_elected(cluster_id: int, free: Q) -> list[int]:
+def poll_if_due(cluster_id: int) -> list[int]:
+    """Rung by every clock that ticks: one of all rings asks."""
+    health_now = health.of(cluster_id)
+    return poll(cluster_id, believed=health_now) if pace.is_due(health_now, timezone.now()) else []
+
+
+def poll(cluster_id: int, *, believed: ClusterHealth | None = None) -> list[int]:
+    """One cycle: queue and recent records in one remote call. Returns the jobs that became final.
+
+    `believed`: only if nobody has asked since it was read.
+    """
     cluster = Cluster.objects.get(pk=cluster_id)
-    lease = None if maintenance.lasts(cluster_id) else _elected(cluster, free)
+    lease = None if maintenance.lasts(cluster_id) else _elected(cluster, believed)
     if lease is None:
         return []
     try:
@@ -95,17 +93,21 @@ def _ask(cluster: Cluster, since: datetime) -> Poll:
         return door.poll(since, timezone.now() + CLOCKS)
 
 
-def _elected(cluster: Cluster, free: Q) -> datetime | None:
-    """The lease, if this worker is the one that asks now: one guarded UPDATE, which also looks whether it is time."""
+def _elected(cluster: Cluster, believed: ClusterHealth | None) -> datetime | None:
+    """The lease, if this worker is the one that asks now: a guarded UPDATE."""
     now = timezone.now()
-    health.of(cluster.pk)
-    ours = ClusterHealth.objects.filter(free, cluster=cluster).update(lease_until=now + LEASE, asked_at=now)
+    if believed is None:
+        health.of(cluster.pk)
+    free = ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster)
+    if believed is not None:
+        free = free.filter(asked_at=believed.asked_at)
+    ours = free.update(lease_until=now + LEASE, asked_at=now, ask_at=None)
     return now + LEASE if ours else None
 
 
 def _poll(cluster: Cluster) -> list[int]:
     measured = probing.is_measured(cluster)
-    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
+    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster).defer(*UNASKED)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
     adopted, trouble = _adopt(cluster, answer, jobs.values())
     jobs |= {job.scheduler_id: job for job in adopted}
@@ -130,6 +132,11 @@ def _poll(cluster: Cluster) -> list[int]:
     if trouble:
         log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, trouble)
     health.answered(cluster, problem=trouble)
+    now = timezone.now()
+    # Whoever wants it sooner has said so meanwhile.
+    ClusterHealth.objects.filter(cluster=cluster, ask_at=None).update(
+        ask_at=now + pace.pause(jobs.values(), now)
+    )
     return finished
 
 
@@ -160,12 +167,9 @@ def _record(
     Open runs are left to `jobs.collecting`: their figure changes with every second and would be written at every cycle.
     """
     live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
+    ended = [run for run in runs if run.end is not None]
     usage.record_runs(
-        [run for run in runs if run.end is not None],
-        cluster=cluster,
-        as_of=as_of,
-        in_queue=live,
-        attribute=attribution(cluster, runs),
+        ended, cluster=cluster, as_of=as_of, in_queue=live, attribute=attribution(cluster, ended)
     )
     finished = []
     last, shown = last_word.last_runs(runs), last_word.by_number(queue)
@@ -189,26 +193,26 @@ def _record(
 
 
 def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
-    """Move the jobs that the queue shows; note why they wait and when they may start."""
+    """Move the jobs that the queue shows; note why they wait and when they may start. Three queries, and one each for
+    those that wait again."""
     now = timezone.now()
-    seen = []
+    seen: list[tuple[int, datetime]] = []
+    started: list[tuple[Job, datetime | None, str]] = []
+    waiting: list[tuple[int, str, datetime | None, datetime]] = []
     for entry in queue:
         job = jobs.get(entry.scheduler_id)
         if job is None or job.token != entry.token or job.state in FINAL:
             continue
-        seen.append(job.pk)
-        if entry.state in HOLDING_WORDS:
-            if job.state == State.QUEUED:
-                lifecycle.mark_running(job, entry.started_at, entry.nodes)
+        if entry.state in HOLDING_WORDS and job.state == State.QUEUED:
+            started.append((job, entry.started_at, entry.nodes))
         elif entry.state in WAITING_WORDS:
-            _note_waiting(job, entry)
-    Job.objects.filter(pk__in=seen).update(confirmed_at=now)
-
-
-def _note_waiting(job: Job, entry: QueueEntry) -> None:
-    if job.state == State.RUNNING:
-        lifecycle.mark_requeued(job, entry.reason)
-    if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
-        Job.objects.filter(pk=job.pk, state=State.QUEUED).update(
-            reason=entry.reason, expected_start_at=entry.started_at
-        )
+            if job.state == State.RUNNING:
+                lifecycle.mark_requeued(job, entry.reason)
+            if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
+                waiting.append((job.pk, entry.reason, entry.started_at, now))
+                job.expected_start_at, job.confirmed_at = entry.started_at, now
+        if job.confirmed_at is None or now - job.confirmed_at > CONFIRMED:
+            seen.append((job.pk, now))
+    lifecycle.mark_all_running(started)
+    bulk.change(Job, ("reason", "expected_start_at", "confirmed_at"), waiting, state=State.QUEUED)
+    bulk.change(Job, ("confirmed_at",), seen)

@@ -125,6 +125,15 @@ def _prepare_parts() -> None:
 
 
 @contextmanager
+def parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """What tests on a real cluster run on, for whoever measures there."""
+    debian.install([*cluster.packages(), *PACKAGES])
+    places.folder(LOGS)
+    with running.only_one("test"), _parts(crew, env, places.TEST, MARK) as variables:
+        yield variables
+
+
+@contextmanager
 def _parts(crew: Crew, env: dict[str, str], state: Path, mark: str) -> Iterator[dict[str, str]]:
     """Redis and a Slurm cluster for the tests, up; the variables that name them."""
     service, url = redis.service(state, "")

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from accounting.books import Books
 from accounting.runs import Run
-from jobs.spec import ClusterError, FencesSeen, JobSeen, JobSpec, QueueEntry, Submission
+from jobs.spec import ClusterError, FencesSeen, JobSeen, JobSpec, QueueEntry, SmallFile, Submission
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Call:
     verb: str
     args: tuple[str, ...] = ()
     token: str = ""  # the job's folder, for verbs that need one
+    files: tuple[SmallFile, ...] = ()  # to be put there before
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from jobs.schedulers import (
     sreport,
 )
 from jobs.schedulers.qos import Qos
-from jobs.schedulers.sacct import ASKED, devices, parsable_records, read_answer
+from jobs.schedulers.sacct import ASKED, devices, parsable_records, plain_records, read_answer
 from jobs.spec import LONGEST_REASON, JobSeen, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
@@ -64,6 +64,8 @@ NOBODY_KNOWS = (
     "Munge",
 )
 # A refusal in Slurm's own words: it looked at the job and said no.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+UNREADY = 73  # the gateway's exit code where it could not write the job's files
 REFUSAL = re.compile(r"^sbatch: (?:error|fatal): (?:Batch job submission failed: )?(.+)$", re.MULTILINE)
 
 START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.ASCII)
@@ -82,7 +84,7 @@ class Slurm(Qos):
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
     def submit(self, spec: JobSpec) -> Call:
-        return Call("sbatch", (*_limits(spec), spec.script), spec.token)
+        return Call("sbatch", (*_limits(spec), spec.script), spec.token, spec.files)
 
     def read_submission(self, token: str, answer: Answer) -> Submission:
         verdict, scheduler_id, message = _verdict(answer)
@@ -264,6 +266,8 @@ def _verdict(answer: Answer) -> tuple[Verdict, str, str]:
     if any(words in answer.stderr for words in NOBODY_KNOWS):
         return Verdict.UNKNOWN, "", message
     if answer.stderr.startswith("gateway: "):
+        if answer.exit_code == UNREADY:
+            return Verdict.UNREADY, "", message.removeprefix("gateway: ")
         return Verdict.REFUSED, "", message.removeprefix("gateway: ")
     refusals = REFUSAL.findall(answer.stderr)
     if refusals:
@@ -295,8 +299,11 @@ def _whole(program: str, answer: Answer, delimiter: str) -> str:
 
 def _rows(program: str, answer: Answer, delimiter: str, columns: int) -> list[list[str]]:
     """Whole records only: one that can't be read means that the answer as a whole isn't understood."""
+    whole = _whole(program, answer, delimiter)
+    if plain := plain_records(whole, delimiter, columns):
+        return plain
     rows: list[list[str]] = []
-    for record in parsable_records([_whole(program, answer, delimiter)], delimiter, columns):
+    for record in parsable_records([whole], delimiter, columns):
         if isinstance(record, Rejected):
             raise AnswerError(f"A record of {program} {record.reason}.", transient=False)
         rows.append(record)
@@ -348,8 +355,10 @@ def _gpus(gres: str) -> int:
 
 def _moment(text: str) -> datetime | None:
     """A time in UTC; None for every way in which Slurm says that there is none."""
+    if not MOMENT.fullmatch(text):
+        return None
     try:
-        return datetime.strptime(text, SECONDS).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)  # thirty times as fast as strptime
     except ValueError:
         return None
 

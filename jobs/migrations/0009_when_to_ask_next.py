@@ -8,13 +8,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
-            model_name="job",
-            name="found_at",
-            field=models.DateTimeField(blank=True, null=True),
-        ),
-        migrations.AddField(
             model_name="clusterhealth",
-            name="catching_up_until",
+            name="ask_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
     ]
