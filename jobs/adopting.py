@@ -31,6 +31,7 @@ from jobs.states import State
 from portal.emails import people_with, post
 from portal.models import Project, Role, User
 from portal.models.audit import record
+from portal.transitions import move
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _advance(cluster: Cluster, sightings: Iterable[Sighting]) -> list[Job]:
         one = seen.get((job.token, usernames.get(job.owner_id, "")))
         if one is None:
             continue
-        if job.state == State.NEW and not lifecycle.mark_submitting(job):
+        if job.state == State.NEW and not move(job, State.SUBMITTING, claimed_at=timezone.now()):
             continue
         if job.state == State.SUBMITTING and lifecycle.mark_queued(job, one.scheduler_id):
             found.append(job)
