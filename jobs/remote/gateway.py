@@ -237,6 +237,11 @@ def environment() -> dict[str, str]:
     return clean
 
 
+def where() -> str:
+    """The home as it is now: it may have been mounted anew since this process began, and sbatch asks where it is."""
+    return str(home()) if home().is_dir() else "/"
+
+
 def program(name: str, folders: str) -> str:
     """Popen looks programs up on our own PATH, not on the one we hand over: find it ourselves."""
     for folder in folders.split(":"):
@@ -262,6 +267,7 @@ class Budget:
             process = subprocess.Popen(
                 [program(argv[0], env["PATH"]), *argv[1:]],
                 env=env,
+                cwd=where(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
