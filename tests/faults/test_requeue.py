@@ -9,7 +9,7 @@ from jobs.models import Job
 from jobs.states import State
 from tests.cluster.one_machine import until
 from tests.cluster.world import World
-from tests.faults.endings import exactly_one
+from tests.faults.endings import exactly_one, marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -17,11 +17,16 @@ SECOND_RUN_ENDS = "#!/bin/bash\nif [ -e began ]; then sleep 2; exit 0; fi\ntouch
 
 
 def node_breaks(world: World, job: Job) -> None:
-    """The node that it runs on, which is well again at once; the job waits."""
+    """The node that it runs on, which is well again at once; the job, which has run for seconds, waits."""
+    until(lambda: marked(world, job, "began") and ran_for(world, job) not in {"0:00", "0:01"})
     node = world.slurm.said("squeue", "-h", "-j", job.scheduler_id, "-o", "%B")
     world.slurm.said("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     until(lambda: world.in_queue(job.scheduler_id)[0] == "PENDING")
     world.slurm.exec(["scontrol", "update", f"nodename={node}", "state=resume"])
+
+
+def ran_for(world: World, job: Job) -> str:
+    return world.slurm.said("squeue", "-h", "-j", job.scheduler_id, "-o", "%M")
 
 
 def run_again(world: World, job: Job) -> None:
