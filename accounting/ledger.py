@@ -193,6 +193,15 @@ def hold(allocation: Allocation, gpu_seconds: int, *, reference: str, person: Us
     )
 
 
+def hold_found(allocation: Allocation, gpu_seconds: int, *, reference: str, person: User) -> Hold:
+    """The same for a job that was found on the cluster. It is a fact, so this is never refused: what is available may
+    fall below zero."""
+    lock(allocation)
+    return Hold.objects.create(
+        allocation=allocation, gpu_seconds=gpu_seconds, reference=reference, person=person
+    )
+
+
 def release(reference: str) -> bool:
     """Give back what was held for a job that is final. True the first time; ringing twice does nothing."""
     return bool(Hold.objects.open().filter(reference=reference).update(released_at=timezone.now()))

@@ -116,7 +116,7 @@ def create_and_submit(
     """
     check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
     token = token or new_token()
-    User.objects.select_for_update().get(pk=by.pk)  # one submission of a person after the other
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)  # one submission of a person after the other
     earlier = Job.objects.filter(token=token, owner=by).first()
     if earlier is not None:
         return earlier

@@ -27,6 +27,7 @@ from jobs.sites import ConfigError, Site, read_clusters
 from jobs.spec import (
     FencesSeen,
     FileEntry,
+    JobSeen,
     JobSpec,
     Listing,
     QueueEntry,
@@ -36,8 +37,12 @@ from jobs.spec import (
 )
 from jobs.ssh import Interrupted, SshError, Unreachable
 
+SENDING = (
+    100  # seconds for one submission of many jobs: less than SLOW, so that a kept login serves for longer
+)
 SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
 PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
+NAMED_AT_ONCE = 500  # ids in one look-up
 TRIES = 3  # exchanges in a row that bring a transfer no further
 UPLOAD_CHUNK = 1 << 20
 HOUR = timedelta(hours=1)
@@ -98,7 +103,8 @@ class Door:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._login:
+            self._login.discard()
 
     def close(self) -> None:
         if self._login:
@@ -113,6 +119,10 @@ class Door:
         self._login = Login(self.site, username)
         return self._login
 
+    def check(self, username: str) -> None:
+        """Whether `username` is let in now: raises Refused, or whatever else stands in the way."""
+        Login(self.site, username).check()
+
     # Jobs of one person
 
     def prepare(self, username: str, token: str) -> None:
@@ -120,16 +130,16 @@ class Door:
         self._as(username).ask_gateway(Call("prepare", (), token))
 
     def submit(self, username: str, specs: Sequence[JobSpec]) -> list[Submission]:
-        """Send all in one exchange; one Submission for each, in order. Their folders and scripts must be there.
+        """Send all in one exchange; one Submission for each, in order. Files that don't travel with it must be there.
 
-        Raises only if surely none was sent. RETRY may be sent again later; UNKNOWN first needs `find`, and
-        `forget` when it surely isn't there.
+        Raises only if surely none was sent. RETRY may be sent again later, UNREADY too; UNKNOWN first needs `find`,
+        and `forget` when it surely isn't there.
         """
         dialect, login = self.site.scheduler, self._as(username)
         calls = [dialect.submit(spec) for spec in specs]
-        login.session(SLOW + MARGIN)  # a login that fails raises here, before anything is sent
+        login.session(SENDING + MARGIN)  # a login that fails raises here, before anything is sent
         try:
-            answers, _ = login.ask(calls, SLOW)
+            answers, _ = login.ask(calls, SENDING)
         except Unreachable:
             raise
         except (SshError, AnswerError) as error:
@@ -280,6 +290,16 @@ class Door:
             dialect.read_records(recorded, delimiter), dialect.read_queue(queued, delimiter), asked_at
         )
 
+    def named(self, job_ids: Sequence[str], since: datetime) -> list[JobSeen]:
+        """What the accounting knows of jobs by their raw ids: names, and what was asked for. Only jobs since `since`."""
+        dialect, delimiter = self.site.scheduler, new_delimiter()
+        calls = [
+            dialect.named(job_ids[at : at + NAMED_AT_ONCE], delimiter)
+            for at in range(0, len(job_ids), NAMED_AT_ONCE)
+        ]
+        answers, _ = self._as(self.site.collector).ask(calls, SLOW)
+        return [seen for answer in answers for seen in dialect.read_named(answer, delimiter, since)]
+
     def probe(self) -> tuple[tuple[Finding, ...], datetime]:
         """Whether the accounting can be relied on, as the collector sees it, and the cluster's time."""
         dialect, delimiter = self.site.scheduler, new_delimiter()
@@ -320,6 +340,11 @@ class Door:
         if said.get("state") == "refused":
             raise AnswerError(one_line(str(said.get("reason", "refused without a reason"))), transient=False)
         return False
+
+    def is_taken(self, username: str) -> bool:
+        """Whether there is such a POSIX user at all, also one who may not log in any more."""
+        (found,) = self._as(self.site.admin).ask_gateway(Call("user-exists", (username,)))
+        return found.get("exists") is True
 
     def provision(self, username: str) -> None:
         """Ask the centre for the POSIX user; `account_exists` says when there is one. Asking twice is asking once."""

@@ -1,42 +1,42 @@
-"""Worker side: send waiting jobs, look up unclear ones, cancel.
+"""Worker side: what waits to be sent, and for whom; look up unclear ones, cancel. `sending` carries one person's jobs.
 
-Exactly once. A job is claimed by a guarded UPDATE; its token names its folder and the scheduler's job; the gateway
-submits a token at most once. An answer that got lost leaves the job "submitting": it is looked up in the queue and
-the accounting by its token, and only when both answered well and knew nothing, twice, a grace time apart, it is
-sent again.
+Exactly once. An answer that got lost leaves the job "submitting": it is looked up in the queue and the accounting by
+its token, and only when both answered well and knew nothing, twice, a grace time apart, it is sent again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+import threading
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
-from django.db.models import Q
+from django.db import connections
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from accounting.models import Cluster
-from jobs import fencing, health, lifecycle, setting_aside
-from jobs.clusters import Door, FileRefused, connect_to
-from jobs.models import MAX_ATTEMPTS, ClusterAccount, Job, JobFile, StartEstimate
+from jobs import fencing, health, lifecycle, pace, sending
+from jobs.clusters import Door, connect_to
+from jobs.models import MAX_ATTEMPTS, Association, ClusterAccount, Job
 from jobs.rights import why_ended
-from jobs.spec import ClusterError, JobSpec, Submission, Verdict
+from jobs.spec import ClusterError
+from jobs.ssh import Refused
 from jobs.states import State
-from portal.words import filesize
 
 log = logging.getLogger(__name__)
 
 STALE = timedelta(seconds=60)  # a claim without a sign of life for so long: its worker is dead
 GRACE = timedelta(seconds=20)  # the scheduler's accounting lags its queue by less
 CLOCKS = timedelta(minutes=5)  # by so much may the cluster's clock differ from ours
-WORTH_ASKING = 16 << 20  # bytes of files, from which the room for them is asked after
-BATCH = 100  # jobs of one person in one remote call
+MOST = 2000  # jobs in one go: those behind them are rung for again
 
 
 def send_waiting(cluster_id: int) -> None:
-    """Send every job that waits for this cluster: one remote call per person and batch."""
+    """Send every job that waits for this cluster: one remote call per person and batch, many people side by side."""
     if not health.may_try(cluster_id):
         return
     cluster = Cluster.objects.get(pk=cluster_id)
@@ -44,20 +44,14 @@ def send_waiting(cluster_id: int) -> None:
     waiting = _waiting(cluster)
     if not waiting:
         return
-    with connect_to(cluster.name) as door:
-        try:
+    try:
+        with connect_to(cluster.name) as door:
             budgets = fencing.budgets_for(door, cluster, [job for jobs in waiting.values() for job in jobs])
-        except ClusterError as error:
-            _report(cluster, "looking at budgets", error)
-            return
-        for account, theirs in waiting.items():
-            jobs = [job for job in theirs if job.pk in budgets]
-            for at in range(0, len(jobs), BATCH):
-                try:
-                    _send(door, account.username, jobs[at : at + BATCH], budgets)
-                except ClusterError as error:
-                    _report(cluster, f"sending for {account.username}", error)
-                    return
+    except ClusterError as error:
+        _report(cluster, "looking at budgets", error)
+        return
+    _send_side_by_side(cluster, waiting, budgets, door.site.logins_at_once)
+    pace.soon(cluster_id)
 
 
 def resolve_unclear(cluster_id: int) -> None:
@@ -76,6 +70,8 @@ def resolve_unclear(cluster_id: int) -> None:
                 found = door.find(asker, [job.token for job in jobs], since)
                 for job in jobs:
                     _settle(door, account, job, found.get(job.token))
+            except Refused as refusal:  # of one person; of everybody, the poll will find out
+                log.warning("cluster %s: %s", cluster.name, refusal)
             except ClusterError as error:
                 _report(cluster, f"looking up jobs of {account.username}", error)
                 return
@@ -92,7 +88,10 @@ def cancel_wanted(cluster_id: int) -> None:
             if not account.is_active:
                 continue  # whoever was shut out: `offboarding` ends their jobs, as the admin
             try:
+                pace.soon(cluster_id)
                 door.cancel(account.username, [(job.token, job.scheduler_id) for job in jobs])
+            except Refused as refusal:
+                log.warning("cluster %s: %s", cluster.name, refusal)
             except ClusterError as error:
                 _report(cluster, f"cancelling for {account.username}", error)
                 return
@@ -109,26 +108,67 @@ def _drop_unwanted(cluster: Cluster) -> None:
         lifecycle.finish(job, State.CANCELLED, reason="CancelledBeforeSent")
 
 
-def _waiting(cluster: Cluster) -> dict[ClusterAccount, list[Job]]:
-    """The jobs that can be sent now, by the POSIX user that they run as."""
+def _waiting(cluster: Cluster) -> dict[str, list[Job]]:
+    """The jobs that can be sent now, by the POSIX user that they run as. One query."""
     now = timezone.now()
+    rights = Association.objects.usable().filter(
+        account__user=OuterRef("owner"),
+        account__cluster=cluster,
+        account__state=ClusterAccount.State.ACTIVE,
+        project=OuterRef("project"),
+    )
     jobs = (
         Job.objects.filter(cluster=cluster, state=State.NEW, cancel_requested_at=None)
         .filter(Q(not_before=None) | Q(not_before__lte=now), attempts__lt=MAX_ATTEMPTS)
-        .select_related("owner", "project__lab", "partition")
-        .order_by("pk")
+        .annotate(sent_as=Subquery(rights.values("account__username")[:1]))
+        .filter(sent_as__isnull=False)
+        .select_related("project", "partition")
+        .order_by("pk")[:MOST]
     )
-    associated = {
-        (account.user_id, project_id): account
-        for account in ClusterAccount.objects.filter(cluster=cluster, state=ClusterAccount.State.ACTIVE)
-        for project_id in account.associations.usable().values_list("project_id", flat=True)
-    }
-    ready: dict[ClusterAccount, list[Job]] = defaultdict(list)
+    ready: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        account = associated.get((job.owner_id, job.project_id))
-        if account is not None:
-            ready[account].append(job)
+        ready[job.sent_as].append(job)  # type: ignore[attr-defined]  # annotated
     return ready
+
+
+def _send_side_by_side(
+    cluster: Cluster, waiting: dict[str, list[Job]], budgets: Mapping[int, str], threads: int
+) -> None:
+    """So many people at a time. Once the cluster is in trouble, nobody's turn begins any more."""
+    turns = deque(waiting.items())
+    trouble = threading.Event()
+
+    def work_off() -> None:
+        while turns and not trouble.is_set():
+            with suppress(IndexError):  # another thread was faster
+                username, jobs = turns.popleft()
+                if not _send_for(cluster, username, jobs, budgets):
+                    trouble.set()
+
+    if len(turns) == 1:
+        work_off()
+        return
+
+    def work_off_and_hang_up() -> None:
+        try:
+            work_off()
+        finally:
+            connections.close_all()  # a thread's own
+
+    with ThreadPoolExecutor(min(threads, len(turns)), "sending") as pool:
+        for ended in [pool.submit(work_off_and_hang_up) for _ in range(min(threads, len(turns)))]:
+            ended.result()
+
+
+def _send_for(cluster: Cluster, username: str, jobs: Sequence[Job], budgets: Mapping[int, str]) -> bool:
+    """False: the cluster is in trouble, whoever's turn it is."""
+    try:
+        with connect_to(cluster.name) as door:
+            sending.send(door, username, [job for job in jobs if job.pk in budgets], budgets)
+    except ClusterError as error:
+        _report(cluster, f"sending for {username}", error)
+        return False
+    return True
 
 
 def _by_account(jobs: Iterable[Job], cluster: Cluster) -> dict[ClusterAccount, list[Job]]:
@@ -137,93 +177,6 @@ def _by_account(jobs: Iterable[Job], cluster: Cluster) -> dict[ClusterAccount, l
     for job in jobs:
         grouped[accounts[job.owner_id]].append(job)
     return grouped
-
-
-def _send(door: Door, username: str, jobs: Sequence[Job], budgets: Mapping[int, str]) -> None:
-    claimed = [job for job in jobs if _may_still(job) and lifecycle.mark_submitting(job)]
-    try:
-        arrived = [job for job in claimed if _files_arrived(door, username, job)]
-        ready = [job for job in arrived if _may_still(job)]  # files may have taken long
-        answers = (
-            door.submit(username, [_spec_of_job(job, budgets[job.pk]) for job in ready]) if ready else []
-        )
-    except ClusterError as error:  # surely nothing was sent
-        for job in claimed:
-            if job.state == State.SUBMITTING:
-                lifecycle.put_back(job, "ClusterUnreachable", str(error))
-        raise
-    by_token = {job.token: job for job in ready}
-    for answer in answers:
-        _take(by_token[answer.token], answer)
-
-
-def _may_still(job: Job) -> bool:
-    """Whether the right to run it holds, as the database says now: people leave, and projects close, at any moment."""
-    reason = why_ended(job)
-    if not reason:
-        return True
-    lifecycle.finish(job, State.FAILED, reason=reason)
-    return False
-
-
-def _files_arrived(door: Door, username: str, job: Job) -> bool:
-    """Bring the job's files into its folder, each resumed where an earlier try broke off. False: not this time."""
-    door.prepare(username, job.token)
-    files = list(job.files.filter(sent_at=None).exclude(kind=JobFile.Kind.OUTPUT).select_related("upload"))
-    if not _has_room(door, username, job, sum(file.size for file in files)):
-        return False
-    for file in files:
-        if file.upload is None or not file.upload.stored_at.exists():
-            lifecycle.finish(job, State.FAILED, reason="UploadGone", message=file.path)
-            return False
-        try:
-            _send_file(door, username, job, file, file.upload.stored_at)
-        except FileRefused as refusal:  # a full disk, say
-            setting_aside.try_less(job, "FileRefused", str(refusal))
-            return False
-    return True
-
-
-def _has_room(door: Door, username: str, job: Job, size: int) -> bool:
-    """Whether `size` bytes fit on the cluster's disk. Filling it to the brim would break jobs that run there.
-
-    What is small isn't worth the question: the cluster refuses it by itself when the disk is full.
-    """
-    if size < WORTH_ASKING:
-        return True
-    free = door.free_space(username)
-    if size <= free:
-        return True
-    setting_aside.try_less(job, "DiskFull", f"{filesize(free)} / {filesize(size)}")
-    return False
-
-
-def _send_file(door: Door, username: str, job: Job, file: JobFile, stored_at: Path) -> None:
-    with stored_at.open("rb") as content:
-        door.upload(
-            username,
-            job.token,
-            file.path,
-            content,
-            file.size,
-            file.sha256,
-            executable=file.kind == JobFile.Kind.SCRIPT,
-            progress=lambda _sent: lifecycle.still_sending(job),
-        )
-    JobFile.objects.filter(pk=file.pk).update(sent_at=timezone.now())
-
-
-def _take(job: Job, answer: Submission) -> None:
-    """Act on one of the three answers (and on "surely not, try later")."""
-    log.info("job %s on %s: %s %s", job.pk, job.cluster_id, answer.verdict.value, answer.scheduler_id)
-    if answer.verdict is Verdict.ACCEPTED:
-        lifecycle.mark_queued(job, answer.scheduler_id)
-    elif answer.verdict is Verdict.REFUSED:
-        lifecycle.finish(job, State.FAILED, reason="RefusedByScheduler", message=answer.message)
-    elif answer.verdict is Verdict.RETRY:
-        lifecycle.put_back(job, "SchedulerBusy", answer.message)
-    else:
-        lifecycle.note_unclear(job, answer.message)
 
 
 def _settle(door: Door, account: ClusterAccount, job: Job, scheduler_id: str | None) -> None:
@@ -239,25 +192,3 @@ def _settle(door: Door, account: ClusterAccount, job: Job, scheduler_id: str | N
         door.prepare(account.username, job.token)  # its worker may have died before there was a folder
         door.forget(account.username, job.token)
         lifecycle.put_back(job, "NotSent")
-
-
-def spec_of(wanted: Job | StartEstimate, *, token: str = "", script: str = "", qos: str = "") -> JobSpec:
-    """What the scheduler gets. Every limit is the portal's; nothing comes from the member's script."""
-    partition = wanted.partition
-    return JobSpec(
-        token=token,
-        account=wanted.project.account,
-        partition=partition.name,
-        gpus=wanted.gpus,
-        gpu_type=partition.gpu_type,
-        nodes=partition.nodes_for(wanted.gpus),
-        cpus_per_gpu=partition.cpus_per_gpu,
-        memory_per_gpu_mib=partition.memory_per_gpu_mib,
-        time_limit_minutes=wanted.time_limit_minutes,
-        script=script,
-        qos=qos,
-    )
-
-
-def _spec_of_job(job: Job, qos: str) -> JobSpec:
-    return spec_of(job, token=job.token, script=job.files.get(kind=JobFile.Kind.SCRIPT).path, qos=qos)

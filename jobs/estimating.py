@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from jobs import health
 from jobs.clusters import connect_to
-from jobs.dispatch import spec_of
 from jobs.models import ClusterAccount, StartEstimate
 from jobs.schedulers import AnswerError
+from jobs.sending import spec_of
 from jobs.spec import ClusterError
 
 log = logging.getLogger(__name__)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Container, Iterator
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -22,7 +24,7 @@ def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccoun
     Whoever comes back gets the same name again; what was taken away is made anew.
     """
     account = ClusterAccount.objects.filter(user=user, cluster=cluster).first() or _ask(user, cluster)
-    account = ClusterAccount.objects.select_for_update().get(pk=account.pk)
+    account = ClusterAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
     if account.state == ClusterAccount.State.DISABLED:
         _ask_again(account)
     Association.objects.get_or_create(account=account, project=project)
@@ -49,19 +51,38 @@ def _ask_again(account: ClusterAccount) -> None:
 
 
 def _ask(user: User, cluster: Cluster) -> ClusterAccount:
-    stem = _stem(user)
-    for number in range(1, 1000):
-        name = f"{stem}{number if number > 1 else ''}"
+    now = timezone.now()
+    for name in _names(user):
         try:
             with transaction.atomic():
-                account = ClusterAccount.objects.create(user=user, cluster=cluster, username=name)
+                account = ClusterAccount.objects.create(
+                    user=user, cluster=cluster, username=name, created_at=now, requested_at=now
+                )
                 record("cluster account requested", account, by=user, username=name, cluster=cluster.name)
                 return account
         except IntegrityError:
             taken = ClusterAccount.objects.filter(user=user, cluster=cluster).first()
             if taken:
                 return taken
-    raise RuntimeError(f"No free user name for {stem} on {cluster.name}")
+    raise RuntimeError(f"No free user name for {_stem(user)} on {cluster.name}")
+
+
+def take_another_name(account: ClusterAccount, taken: Container[str]) -> None:
+    """The cluster has such users already, of whom this database knows nothing: it was restored, or the centre made them."""
+    for name in _names(account.user):
+        if name in taken:
+            continue
+        with suppress(IntegrityError), transaction.atomic():
+            ClusterAccount.objects.filter(pk=account.pk).update(username=name)
+            record("cluster account renamed", account, by=None, username=name, before=account.username)
+            account.username = name
+            return
+    raise RuntimeError(f"No free user name for {_stem(account.user)} on {account.cluster.name}")
+
+
+def _names(user: User) -> Iterator[str]:
+    stem = _stem(user)
+    return (f"{stem}{number if number > 1 else ''}" for number in range(1, 1000))
 
 
 def _stem(user: User) -> str:

@@ -5,12 +5,14 @@ Every function answers whether *this* call moved the job. False means that someb
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Case, Value, When
 from django.utils import timezone
 
-from accounting import ledger
+from accounting import bulk, ledger
 from jobs.models import Job
 from jobs.states import FINAL, State
 from portal.transitions import move
@@ -19,9 +21,18 @@ FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 
 
-def mark_submitting(job: Job) -> bool:
-    """Claim a waiting job for sending."""
-    return move(job, State.SUBMITTING, claimed_at=timezone.now(), looked_up_at=None, reason="")
+@transaction.atomic
+def claim(jobs: Sequence[Job]) -> list[Job]:
+    """Those of `jobs` that wait to be sent and are this worker's to send from now on; no other gets them, too."""
+    waiting = Job.objects.filter(state=State.NEW, cancel_requested_at=None, pk__in=[job.pk for job in jobs])
+    ours = dict(waiting.select_for_update(skip_locked=True).values_list("pk", "attempts"))
+    fields = {"claimed_at": timezone.now(), "looked_up_at": None, "reason": ""}
+    Job.objects.filter(pk__in=ours).update(state=State.SUBMITTING, **fields)
+    claimed = [job for job in jobs if job.pk in ours]
+    for job in claimed:
+        for name, value in {"state": State.SUBMITTING, "attempts": ours[job.pk], **fields}.items():
+            setattr(job, name, value)
+    return claimed
 
 
 def still_sending(job: Job) -> None:
@@ -57,15 +68,27 @@ def mark_queued(job: Job, scheduler_id: str) -> bool:
     )
 
 
-def mark_running(job: Job, started_at: datetime | None, nodes: str) -> bool:
-    return move(
-        job,
-        State.RUNNING,
-        started_at=started_at or timezone.now(),
-        nodes=nodes[:200],
+def mark_all_queued(ids: Mapping[int, str]) -> None:
+    """The scheduler has these jobs, by pk, under these ids. One that somebody else has moved meanwhile stays as it is."""
+    now = timezone.now()
+    Job.objects.filter(pk__in=ids, state=State.SUBMITTING).update(
+        state=State.QUEUED,
+        scheduler_id=Case(*(When(pk=pk, then=Value(number)) for pk, number in ids.items())),
+        queued_at=now,
+        confirmed_at=now,
         reason="",
-        expected_start_at=None,
+        message="",
     )
+
+
+def mark_all_running(started: Sequence[tuple[Job, datetime | None, str]]) -> None:
+    """(job, since when, nodes) of those that wait no more. One query."""
+    now = timezone.now()
+    columns = ("state", "started_at", "nodes", "reason", "expected_start_at")
+    rows = [(job.pk, State.RUNNING.value, at or now, nodes[:200], "", None) for job, at, nodes in started]
+    bulk.change(Job, columns, rows, state=State.QUEUED)
+    for (job, *_rest), row in zip(started, rows, strict=True):
+        job.state, job.started_at, job.expected_start_at = State.RUNNING, row[2], None
 
 
 def mark_requeued(job: Job, reason: str) -> bool:

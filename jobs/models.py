@@ -105,6 +105,8 @@ class Job(Moving):
     confirmed_at = models.DateTimeField(null=True, blank=True)  # when the cluster last told us of it
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    # By jobs.adopting: this database had forgotten it, and with it its name and its files.
+    found_at = models.DateTimeField(null=True, blank=True)
 
     objects = JobQuerySet.as_manager()
 
@@ -368,6 +370,11 @@ class ClusterAccount(Moving):
         return self.state == self.State.ACTIVE
 
     @property
+    def is_of_newcomer(self) -> bool:
+        """Never asked for before: whoever comes back has the name that they had."""
+        return self.asked_at is None and self.requested_at == self.created_at
+
+    @property
     def is_approved(self) -> bool:
         return self.approved_at is not None or not self.cluster.accounts_need_approval
 
@@ -429,6 +436,7 @@ class ClusterHealth(models.Model):
 
     cluster = models.OneToOneField(Cluster, models.CASCADE, related_name="health")
     lease_until = models.DateTimeField(null=True, blank=True)
+    ask_at = models.DateTimeField(null=True, blank=True)  # next: jobs.pace. Empty: now, or it is being asked
     asked_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)  # the last good answer
     failures = models.PositiveIntegerField(default=0)  # bad answers since
@@ -439,6 +447,7 @@ class ClusterHealth(models.Model):
     try_again_at = models.DateTimeField(null=True, blank=True)
     queue_length = models.PositiveIntegerField(default=0)
     free_gpus = models.PositiveIntegerField(null=True, blank=True)  # empty: not known
+    catching_up_until = models.DateTimeField(null=True, blank=True)  # after a silence: jobs.adopting
     # Whether the site lets the portal keep budgets in the scheduler, too; empty: not known yet.
     fenced = models.BooleanField(null=True, blank=True)
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import health, lifecycle
+from jobs import health, kept_logins, lifecycle
 from jobs.clusters import Door, connect_to
 from jobs.leases import holding
 from jobs.models import Association, ClusterAccount, Job
@@ -49,7 +49,8 @@ def off_board(account_id: int) -> bool:
 @transaction.atomic
 def flag(account_id: int) -> None:
     """Step 1, and the part of step 5 that needs no cluster."""
-    account = ClusterAccount.objects.select_for_update().select_related("user", "cluster").get(pk=account_id)
+    locked = ClusterAccount.objects.select_for_update(no_key=True, of=("self",))
+    account = locked.select_related("user", "cluster").get(pk=account_id)
     now = timezone.now()
     for association in account.associations.unfounded().select_related("project"):
         Association.objects.filter(pk=association.pk).update(ended_at=now)
@@ -80,6 +81,7 @@ def _cancel_jobs(account: ClusterAccount, project: Project, now: datetime) -> No
 def _take_away(account: ClusterAccount) -> bool:
     """Steps 2 to 5 on the cluster. What did not succeed is noted, for the staff's page, and tried again."""
     trouble: list[str] = []
+    kept_logins.drop(account.username)  # other processes' end by the hook, or unused within a minute
     try:
         with connect_to(account.cluster.name) as door:
             # First the door, so that nothing new begins behind those who clear up.

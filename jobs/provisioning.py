@@ -10,7 +10,7 @@ import logging
 
 from django.utils import timezone
 
-from jobs import fencing, health
+from jobs import fencing, health, identity
 from jobs.clusters import Door, connect_to
 from jobs.leases import holding
 from jobs.models import Association, ClusterAccount
@@ -53,12 +53,21 @@ def _make(door: Door, account: ClusterAccount) -> bool:
 
 def _is_there(door: Door, account: ClusterAccount) -> bool:
     """Whether the POSIX user exists. The centre is asked for it first, also for one that was there once (asking twice is
-    asking once): a wish to shut it out that waits with the centre is taken back by that."""
+    asking once): a wish to shut it out that waits with the centre is taken back by that. A newcomer never gets a user
+    who is there already: whose it is, a restored database may have forgotten."""
     now = timezone.now()
     this = ClusterAccount.objects.filter(pk=account.pk)
     if account.is_active:
         return True
-    if account.asked_at is not None and door.account_exists(account.username):
+    if account.is_of_newcomer:
+        taken: set[str] = set()
+        while door.is_taken(account.username):
+            taken.add(account.username)
+            identity.take_another_name(account, taken)
+        this.update(
+            asked_at=now
+        )  # before asking: killed in between, it must not take its own user for another's
+    elif account.asked_at is not None and door.account_exists(account.username):
         this.filter(found_at=None).update(found_at=now)
         return True
     door.provision(account.username)

@@ -60,6 +60,12 @@ OURS: dict[str, tuple[Text, Text]] = {
         gettext_lazy("The cluster did not take the job's files: %(message)s"),
         gettext_lazy("If this goes on, tell the centre's staff."),
     ),
+    "LoginRefused": (
+        gettext_lazy(
+            "The cluster did not let the portal log in as you, so the job was not sent yet. It is kept, and tried again."
+        ),
+        gettext_lazy("If this goes on, tell the centre's staff: your account there may have to be mended."),
+    ),
     "DiskFull": (
         gettext_lazy(
             "The cluster's disk has no room for the job's files (free / needed: %(message)s), so the job was not sent. Nothing was charged."

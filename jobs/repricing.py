@@ -39,6 +39,8 @@ def follow(
     for job, entries in alive:
         if any(entry.nodes and entry.job_id_raw not in running for entry in entries):
             continue
+        if not entries[0].nodes and entries[0].scheduler_id == job.scheduler_id:
+            continue  # a plain job that waits
         cost = sum(_cost(job, entry, running.get(entry.job_id_raw), partitions) for entry in entries)
         # A plain job that got what it asked for keeps its hold, also one that held more before a requeue.
         if cost != _asked(job, partitions) or entries[0].scheduler_id != job.scheduler_id:

@@ -33,6 +33,7 @@ class Site:
     ca_key_file: Path = field(repr=False)
     login_nodes: tuple[LoginNode, ...]
     fencer: str = ""  # keeps budgets in the scheduler; "": the site lets nobody do that
+    logins_at_once: int = 8  # by one worker, when it sends the jobs of many people
 
 
 def read_clusters(path: Path) -> dict[str, Site]:
@@ -68,6 +69,7 @@ def _cluster(name: str, table: Any, path: Path) -> Site:
         admin=_text(table, "admin", where),
         fencer=_text(table, "fencer", where) if "fencer" in table else "",
         ca_key_file=Path(_text(table, "ca_key_file", where)),
+        logins_at_once=_count(table, "logins_at_once", Site.logins_at_once, where),
         login_nodes=tuple(_login_node(node, where) for node in nodes),
         root_account=_text(table, "root_account", where) if "root_account" in table else "",
     )
@@ -87,6 +89,13 @@ def _login_node(table: Any, where: str) -> LoginNode:
     if not isinstance(port, int) or not 0 < port < 65536:
         raise ConfigError(f"{where}: port must be a number from 1 to 65535.")
     return LoginNode(_text(table, "host", where), port, f"{kind} {encoded}")
+
+
+def _count(table: Any, key: str, usual: int, where: str) -> int:
+    value = table.get(key, usual)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 100:
+        raise ConfigError(f"{where}: {key} must be a number from 1 to 100.")
+    return value
 
 
 def _text(table: Any, key: str, where: str) -> str:

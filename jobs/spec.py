@@ -5,9 +5,10 @@ cost is told by `accounting.runs.Run`, because the meaning of a GPU-second belon
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 
 class ClusterError(Exception):
@@ -17,6 +18,16 @@ class ClusterError(Exception):
 
 
 LONGEST_REASON = 200  # characters: the scheduler may say whole sentences, and list nodes
+
+
+@dataclass(frozen=True)
+class SmallFile:
+    """One that travels inside the call that submits its job."""
+
+    path: str
+    content: bytes = field(repr=False)
+    sha256: str
+    executable: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class JobSpec:
     time_limit_minutes: int
     script: str  # the member's file inside the job's folder, run by our constant batch script
     qos: str = ""  # the budget that it is held on, where the scheduler keeps one; "": the account's default
+    files: tuple[SmallFile, ...] = ()  # those that are not in its folder yet
 
 
 class Verdict(Enum):
@@ -43,6 +55,7 @@ class Verdict(Enum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
     RETRY = "retry"  # surely not taken, and not the job's fault: try later
+    UNREADY = "unready"  # surely not taken, for its files could not be written
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,11 @@ class Submission:
     message: str = ""  # the scheduler's own words, one line, cleaned and capped
 
 
-@dataclass(frozen=True)
-class QueueEntry:
+class QueueEntry(NamedTuple):
     """One job (or array task, or component) that the scheduler's queue lists; also for a while after its end.
 
     The name is user-written: an entry is a job of ours only if its user is the job's own, too.
+    A tuple, for ten thousand are made at each look, and a frozen dataclass takes ten times as long.
     """
 
     scheduler_id: str  # as the scheduler prints it: 530, 530_1, 537+0
@@ -74,6 +87,21 @@ class QueueEntry:
     started_at: datetime | None  # for a pending job: the scheduler's estimate
     ended_at: datetime | None  # for a running job: start + time limit
     nodes: str = ""
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """A job as the accounting has it, with its name and with what was asked for it. The name is user-written."""
+
+    scheduler_id: str
+    token: str
+    user: str
+    account: str
+    partition: str
+    qos: str
+    gpus: int
+    time_limit_minutes: int | None
+    submitted_at: datetime
 
 
 @dataclass(frozen=True)

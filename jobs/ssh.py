@@ -28,6 +28,7 @@ from jobs.spec import ClusterError
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15
 CHUNK = 256 << 10
+UNFINISHED = 1  # instead of exit code 0, of a command that went in the middle of a conversation
 # A connection outlives its certificate: ours ends before, whatever is going on.
 OLDEST = LIFETIME.total_seconds() - 20
 
@@ -87,10 +88,12 @@ class Completed:
 class Session:
     """A live login. Use it as a context manager; it closes on every path."""
 
-    def __init__(self, transport: paramiko.Transport, node: LoginNode, ends: float) -> None:
+    def __init__(self, transport: paramiko.Transport, node: LoginNode) -> None:
         self._transport = transport
         self._node = node
-        self._ends = ends  # on the monotonic clock
+        self.began = time.monotonic()
+        self._ends = self.began + OLDEST
+        self._conversations: dict[str, _Conversation] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +132,39 @@ class Session:
             exit_code = exchange.exit_code()
             return Completed(exit_code, bytes(out), exchange.errors())
 
+    def ask(
+        self, command: str, line: bytes, *, deadline: float = 60.0, max_output: int = 128 << 20
+    ) -> Completed:
+        """Say a line to a command that stays, and hear the line that answers it; started with the first question.
+
+        `exit` is 0 as long as it stays. Whatever goes wrong ends it, so that no answer is taken for another's.
+        """
+        ends = min(time.monotonic() + deadline, self._ends)
+        talk = self._conversations.pop(command, None)
+        if talk is None or talk.is_over:
+            talk = self._begin(command, ends)
+        try:
+            answer = talk.ask(line, ends, max_output)
+        except LOST as error:
+            raise Interrupted(f"'{command}' on {self._node} was cut off: {_said(error)}") from None
+        else:
+            if answer.exit == 0:
+                self._conversations[command] = talk
+            return answer
+        finally:
+            if command not in self._conversations:
+                talk.close()
+
+    def _begin(self, command: str, ends: float) -> "_Conversation":
+        channel = self._open(ends)
+        try:
+            channel.settimeout(_left(ends))
+            channel.exec_command(command)
+        except LOST as error:
+            channel.close()
+            raise Unreachable(f"{self._node} began no '{command}': {_said(error)}") from None
+        return _Conversation(channel)
+
     def stream(
         self, command: str, stdin: bytes | Iterable[bytes] = b"", *, deadline: float = 60.0
     ) -> Generator[bytes, None, None]:
@@ -144,10 +180,7 @@ class Session:
         self, command: str, stdin: bytes | Iterable[bytes], deadline: float
     ) -> Iterator["_Exchange"]:
         ends = min(time.monotonic() + deadline, self._ends)
-        try:
-            channel = self._transport.open_session(timeout=max(0.1, min(CONNECT_SECONDS, _left(ends))))
-        except LOST as error:
-            raise Unreachable(f"{self._node} opened no channel: {_said(error)}") from None
+        channel = self._open(ends)
         exchange = _Exchange(channel, f"'{command}' on {self._node}", ends)
         try:
             exchange.begin(command, stdin)
@@ -156,6 +189,46 @@ class Session:
             raise Interrupted(f"{exchange} was cut off: {_said(error)}") from None
         finally:
             exchange.close()
+
+    def _open(self, ends: float) -> paramiko.Channel:
+        try:
+            return self._transport.open_session(timeout=max(0.1, min(CONNECT_SECONDS, _left(ends))))
+        except LOST as error:
+            raise Unreachable(f"{self._node} opened no channel: {_said(error)}") from None
+
+
+class _Conversation:
+    """A command that reads a line and writes one, again and again; and next to nothing on its stderr."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    @property
+    def is_over(self) -> bool:
+        return self._channel.closed or self._channel.eof_received
+
+    def ask(self, line: bytes, ends: float, max_output: int) -> Completed:
+        self._channel.settimeout(_left(ends))
+        self._channel.sendall(line)
+        answer = bytearray()
+        while not answer.endswith(b"\n"):
+            self._channel.settimeout(_left(ends))
+            chunk = self._channel.recv(CHUNK)
+            if not chunk:
+                return Completed(self._exit_code(ends), bytes(answer), b"")
+            answer += chunk
+            if len(answer) > max_output:
+                raise EOFError(f"more than {max_output} bytes came")
+        return Completed(0, bytes(answer), b"")
+
+    def _exit_code(self, ends: float) -> int:
+        if not self._channel.status_event.wait(_left(ends)) or self._channel.exit_status < 0:
+            raise EOFError("the connection ended before the command did")
+        return self._channel.exit_status or UNFINISHED
+
+    def close(self) -> None:
+        with contextlib.suppress(*LOST):
+            self._channel.close()
 
 
 class _Exchange:
@@ -248,7 +321,7 @@ def connect(node: LoginNode, credential: Credential, *, timeout: float = CONNECT
         transport.close()
         raise
     transport.set_keepalive(KEEPALIVE_SECONDS)
-    return Session(transport, node, time.monotonic() + OLDEST)
+    return Session(transport, node)
 
 
 def _greet(transport: paramiko.Transport, node: LoginNode, timeout: float) -> None:

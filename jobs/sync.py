@@ -15,24 +15,24 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounting import usage
+from accounting import bulk, usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import health, lifecycle, maintenance, probing, repricing
+from jobs import adopting, health, last_word, lifecycle, maintenance, pace, probing, repricing
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
-from jobs.models import ClusterAccount, ClusterHealth, Job
+from jobs.models import ClusterHealth, Job
 from jobs.spec import ClusterError, QueueEntry
 from jobs.states import FINAL, State
 
 log = logging.getLogger(__name__)
 
-PERIOD = timedelta(seconds=2)
 LEASE = timedelta(seconds=90)  # longer than the deadline of one remote call
 OVERLAP = timedelta(minutes=10)  # windows overlap: the accounting lags the queue
 RECENT = timedelta(hours=48)
 NOT_MEASURED = "The usage of this cluster can't be measured: its records are not read."
+CONFIRMED = timedelta(seconds=10)  # that a job is still as it was is not written down more often
 UNSEEN = timedelta(
     seconds=30
 )  # a job that the queue hasn't shown for so long: its record is looked for from its start
@@ -43,8 +43,12 @@ WAITING_WORDS = frozenset(
 HOLDING_WORDS = frozenset(
     {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
+# Columns of a job that no answer is compared with: to load them for ten thousand jobs takes a third of all the time.
+UNASKED = (
+    *("name", "message", "exit_code", "nodes", "attempts", "not_before", "outputs_listed_at", "looked_up_at"),
+    *("claimed_at", "ended_at", "cancel_requested_by"),
+)
 ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
-NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
 
 
 def clusters() -> list[int]:
@@ -53,18 +57,26 @@ def clusters() -> list[int]:
 
 
 def due() -> list[int]:
-    """Clusters that are to be asked now: nobody asks them, and the last answer is old enough."""
+    """Clusters that are to be asked now: nobody asks them, and it is their time."""
     now = timezone.now()
-    busy = ClusterHealth.objects.filter(
-        Q(lease_until__gt=now) | Q(try_again_at__gt=now) | Q(asked_at__gt=now - PERIOD * 0.9)
-    ).values_list("cluster_id", flat=True)
-    return [pk for pk in clusters() if pk not in set(busy)]
+    known = {health.cluster_id: health for health in ClusterHealth.objects.all()}
+    return [pk for pk in clusters() if pk not in known or pace.is_due(known[pk], now)]
 
 
-def poll(cluster_id: int) -> list[int]:
-    """One cycle: queue and recent records in one remote call. Returns the jobs that became final."""
+def poll_if_due(cluster_id: int) -> list[int]:
+    """Rung by every clock that ticks: one of all rings asks."""
+    health_now = health.of(cluster_id)
+    return poll(cluster_id, believed=health_now) if pace.is_due(health_now, timezone.now()) else []
+
+
+def poll(cluster_id: int, *, believed: ClusterHealth | None = None) -> list[int]:
+    """One cycle: queue and recent records in one remote call. Returns the jobs that became final.
+
+    `believed`: only if nobody has asked since it was read.
+    """
     cluster = Cluster.objects.get(pk=cluster_id)
-    if maintenance.lasts(cluster_id) or not _elected(cluster):
+    lease = None if maintenance.lasts(cluster_id) else _elected(cluster, believed)
+    if lease is None:
         return []
     try:
         return _poll(cluster)
@@ -73,7 +85,7 @@ def poll(cluster_id: int) -> list[int]:
         health.failed(cluster, error)
         return []
     finally:
-        ClusterHealth.objects.filter(cluster=cluster).update(lease_until=None)
+        ClusterHealth.objects.filter(cluster=cluster, lease_until=lease).update(lease_until=None)
 
 
 def _ask(cluster: Cluster, since: datetime) -> Poll:
@@ -81,29 +93,32 @@ def _ask(cluster: Cluster, since: datetime) -> Poll:
         return door.poll(since, timezone.now() + CLOCKS)
 
 
-def _elected(cluster: Cluster) -> bool:
-    """Whether this worker is the one that asks now: a guarded UPDATE of the lease."""
+def _elected(cluster: Cluster, believed: ClusterHealth | None) -> datetime | None:
+    """The lease, if this worker is the one that asks now: a guarded UPDATE."""
     now = timezone.now()
-    health.of(cluster.pk)
-    return bool(
-        ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster).update(
-            lease_until=now + LEASE, asked_at=now
-        )
-    )
+    if believed is None:
+        health.of(cluster.pk)
+    free = ClusterHealth.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), cluster=cluster)
+    if believed is not None:
+        free = free.filter(asked_at=believed.asked_at)
+    ours = free.update(lease_until=now + LEASE, asked_at=now, ask_at=None)
+    return now + LEASE if ours else None
 
 
 def _poll(cluster: Cluster) -> list[int]:
     measured = probing.is_measured(cluster)
-    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster)}
+    jobs = {job.scheduler_id: job for job in Job.objects.on_cluster(cluster).defer(*UNASKED)}
     answer = _ask(cluster, _since(cluster, jobs.values()))
+    adopted, trouble = _adopt(cluster, answer, jobs.values())
+    jobs |= {job.scheduler_id: job for job in adopted}
     finished: list[int] = []
     if measured and answer.records is not None:
         usage.quarantine(cluster, answer.records.rejected)
         finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.asked_at)
-        Collection.objects.update_or_create(
-            cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
-        )
-    _adopt(cluster, answer.queue)
+        if not trouble:
+            Collection.objects.update_or_create(
+                cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
+            )
     _advance(jobs, answer.queue)
     repricing.follow(
         cluster,
@@ -113,11 +128,25 @@ def _poll(cluster: Cluster) -> list[int]:
     )
     waiting = sum(entry.state in WAITING_WORDS for entry in answer.queue)
     ClusterHealth.objects.filter(cluster=cluster).update(queue_length=waiting, free_gpus=answer.free_gpus)
-    trouble = str(answer.trouble or "") if measured else NOT_MEASURED
+    trouble = str(answer.trouble or trouble) if measured else NOT_MEASURED
     if trouble:
         log.warning("cluster %s: its accounting gave no good answer: %s", cluster.name, trouble)
     health.answered(cluster, problem=trouble)
+    now = timezone.now()
+    # Whoever wants it sooner has said so meanwhile.
+    ClusterHealth.objects.filter(cluster=cluster, ask_at=None).update(
+        ask_at=now + pace.pause(jobs.values(), now)
+    )
     return finished
+
+
+def _adopt(cluster: Cluster, answer: Poll, jobs: Iterable[Job]) -> tuple[list[Job], str]:
+    """What stands there without our knowing; and why the accounting could not say so, if it could not."""
+    watermark = Collection.objects.filter(cluster=cluster).values_list("complete_until", flat=True).first()
+    try:
+        return adopting.adopt(cluster, answer, watermark=watermark, followed={job.token for job in jobs}), ""
+    except ClusterError as error:
+        return [], str(error)
 
 
 def _since(cluster: Cluster, jobs: Iterable[Job]) -> datetime:
@@ -138,22 +167,17 @@ def _record(
     Open runs are left to `jobs.collecting`: their figure changes with every second and would be written at every cycle.
     """
     live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
+    ended = [run for run in runs if run.end is not None]
     usage.record_runs(
-        [run for run in runs if run.end is not None],
-        cluster=cluster,
-        as_of=as_of,
-        in_queue=live,
-        attribute=attribution(cluster, runs),
+        ended, cluster=cluster, as_of=as_of, in_queue=live, attribute=attribution(cluster, ended)
     )
     finished = []
-    last = {
-        run.job_id: run for run in sorted(runs, key=lambda run: run.submit or as_of)
-    }  # a requeued job has several
+    last, shown = last_word.last_runs(runs), last_word.by_number(queue)
     for job_id, job in jobs.items():
         run = last.get(job_id)
         if run is None or run.job_id_raw in live or not is_its(job, run):
             continue
-        if run.end is None or run.state in NEVER_FINAL:
+        if not last_word.is_last(run, shown.get(run.job_id_raw), as_of):
             continue
         if lifecycle.finish(
             job,
@@ -168,42 +192,27 @@ def _record(
     return finished
 
 
-def _adopt(cluster: Cluster, queue: Sequence[QueueEntry]) -> None:
-    """A job being sent whose answer was lost may stand in the queue: by its token, under its own POSIX user."""
-    sending = {
-        job.token: job
-        for job in Job.objects.filter(cluster=cluster, state=State.SUBMITTING).select_related("owner")
-    }
-    if not sending:
-        return
-    usernames = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("user_id", "username"))
-    for entry in queue:
-        job = sending.get(entry.token)
-        if job is not None and usernames.get(job.owner_id) == entry.user:
-            lifecycle.mark_queued(job, entry.scheduler_id)
-
-
 def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
-    """Move the jobs that the queue shows; note why they wait and when they may start."""
+    """Move the jobs that the queue shows; note why they wait and when they may start. Three queries, and one each for
+    those that wait again."""
     now = timezone.now()
-    seen = []
+    seen: list[tuple[int, datetime]] = []
+    started: list[tuple[Job, datetime | None, str]] = []
+    waiting: list[tuple[int, str, datetime | None, datetime]] = []
     for entry in queue:
         job = jobs.get(entry.scheduler_id)
         if job is None or job.token != entry.token or job.state in FINAL:
             continue
-        seen.append(job.pk)
-        if entry.state in HOLDING_WORDS:
-            if job.state == State.QUEUED:
-                lifecycle.mark_running(job, entry.started_at, entry.nodes)
+        if entry.state in HOLDING_WORDS and job.state == State.QUEUED:
+            started.append((job, entry.started_at, entry.nodes))
         elif entry.state in WAITING_WORDS:
-            _note_waiting(job, entry)
-    Job.objects.filter(pk__in=seen).update(confirmed_at=now)
-
-
-def _note_waiting(job: Job, entry: QueueEntry) -> None:
-    if job.state == State.RUNNING:
-        lifecycle.mark_requeued(job, entry.reason)
-    if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
-        Job.objects.filter(pk=job.pk, state=State.QUEUED).update(
-            reason=entry.reason, expected_start_at=entry.started_at
-        )
+            if job.state == State.RUNNING:
+                lifecycle.mark_requeued(job, entry.reason)
+            if (job.reason, job.expected_start_at) != (entry.reason, entry.started_at):
+                waiting.append((job.pk, entry.reason, entry.started_at, now))
+                job.expected_start_at, job.confirmed_at = entry.started_at, now
+        if job.confirmed_at is None or now - job.confirmed_at > CONFIRMED:
+            seen.append((job.pk, now))
+    lifecycle.mark_all_running(started)
+    bulk.change(Job, ("reason", "expected_start_at", "confirmed_at"), waiting, state=State.QUEUED)
+    bulk.change(Job, ("confirmed_at",), seen)

@@ -88,7 +88,7 @@ def bring_file(fetch_id: str) -> None:
 
 @shared_task
 def sync_cluster(cluster_id: int) -> None:
-    for job_id in sync.poll(cluster_id):
+    for job_id in sync.poll_if_due(cluster_id):
         list_outputs.delay(job_id)
 
 

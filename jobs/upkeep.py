@@ -32,7 +32,8 @@ def set_maintenance(
 ) -> Maintenance:
     """Leave the cluster alone from `begins_at` to `until`; `sentence` is for the members. Refused: at a field, in words."""
     check_permission(by, Permission.KEEP_CLUSTERS)
-    Cluster.objects.select_for_update().get(pk=cluster.pk)  # one maintenance is set after the other
+    # One maintenance is set after the other.
+    Cluster.objects.select_for_update(no_key=True).get(pk=cluster.pk)
     _check_times(begins_at, until)
     meets = Maintenance.objects.not_over(timezone.now()).filter(
         cluster=cluster, begins_at__lt=until, until__gt=begins_at

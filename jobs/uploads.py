@@ -90,9 +90,8 @@ def begin(*, by: User, path: str, size: int) -> Upload:
             % {"path": paths.shown(path), "limit": filesize(settings.UPLOAD_MAX_BYTES)}
         )
     with transaction.atomic():
-        User.objects.select_for_update().get(
-            pk=by.pk
-        )  # two creations at once must not share the last free byte
+        # Two creations at once must not share the last free byte.
+        User.objects.select_for_update(no_key=True).get(pk=by.pk)
         _check_quota(by, size)
         upload = Upload(owner=by, path=path, size=size)
         upload.stored_at.parent.mkdir(parents=True, exist_ok=True)

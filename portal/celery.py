@@ -52,7 +52,7 @@ app.conf.update(
             "args": ("files",),
             "options": {"expires": 10, "queue": "files"},
         },
-        "sync clusters": {"task": "jobs.tasks.sync_clusters", "schedule": 2.0, "options": {"expires": 2}},
+        "sync clusters": {"task": "jobs.tasks.sync_clusters", "schedule": 1.0, "options": {"expires": 1}},
         "sweep": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
         "collect records": {
             "task": "jobs.tasks.collect_records",

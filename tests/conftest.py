@@ -23,7 +23,7 @@ from pytest_django.fixtures import Settings
 
 from accounting.models import Allocation, Cluster, Partition
 from accounting.reports import kept
-from jobs import failover
+from jobs import failover, kept_logins
 from portal.models import Funder, Institution, Lab, Project, Role, TermsAcceptance, User
 from tests.belongings import World, belongings, touch_upload
 from tests.factories import (
@@ -99,6 +99,7 @@ def nothing_kept() -> None:
     """Each test begins with another database."""
     kept.forget()
     failover.forget()
+    kept_logins.forget()
 
 
 @pytest.fixture(autouse=True)

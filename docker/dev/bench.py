@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dev import debian, node, places, postgres, prepare, python, rights, services, settings
+from dev import debian, node, places, postgres, prepare, python, rights, services, settings, suites
 from dev.say import Stop
 
 FOLDER = places.ROOT / "tests" / "bench"
-ON_POSTGRESQL = {"ingest", "pages"}  # as production is; with --sqlite not
+ON_POSTGRESQL = {"ingest", "pages", "poll", "submit"}  # as production is; with --sqlite not
+ON_SLURM = {"submit"}
 
 
 def bench(words: list[str]) -> int:
@@ -21,12 +22,23 @@ def bench(words: list[str]) -> int:
     python.install()
     node.install()
     command = [places.program("python"), str(FOLDER / f"{name}.py"), *(w for w in rest if w != "--sqlite")]
-    with _database(name in ON_POSTGRESQL and "--sqlite" not in rest) as url:
+    with _database(name in ON_POSTGRESQL and "--sqlite" not in rest) as url, services.crew() as crew:
         env = settings.demo() | url | {"PYTHONPATH": str(places.ROOT)}
         prepare.translations(env)
         prepare.static_files(env)
-        with services.crew() as crew:
-            return crew.run(command, env)  # stopped with a goodbye, so that it can stop what it started
+        with _cluster(crew, env, name in ON_SLURM) as cluster:
+            # Stopped with a goodbye, so that it can stop what it started.
+            return crew.run(command, env | cluster, as_root=bool(cluster))
+
+
+@contextmanager
+def _cluster(crew: services.Crew, env: dict[str, str], wanted: bool) -> Iterator[dict[str, str]]:
+    """The Slurm and the Redis of the tests, up; the settings that name them."""
+    if not wanted:
+        yield {}
+        return
+    with suites.parts(crew, env) as parts:
+        yield parts
 
 
 @contextmanager

@@ -35,7 +35,8 @@ UNIT_RUN = ["-m", UNITS, "-n", "auto"]  # on all cores, each with a database of 
 PARTS = "cluster or e2e"
 LANES = 2  # clusters side by side: most of what runs on one waits for it
 LONG = "--long"
-LONG_SOAK = {"FIREFLY_SOAK_MINUTES": "30"}  # instead of 3: tests/cluster/test_soak.py
+# Instead of 3: tests/cluster/test_soak.py and tests/faults/test_chaos.py.
+LONG_RUNS = {"FIREFLY_SOAK_MINUTES": "30", "FIREFLY_CHAOS_MINUTES": "30"}
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ class Outcome:
 
 
 def test(words: list[str]) -> int:
-    """All suites, or with pytest's arguments those tests. 0 only if every test passed. --long: the soak takes half an hour."""
+    """All suites, or with pytest's arguments those tests. 0 only if every test passed. --long: soak and chaos take half an hour."""
     rights.become_root("Testing on a real Slurm and PostgreSQL")
     services.end_on_signals()
     with running.only_one("test"):
         began = time.monotonic()
         _install()
         if LONG in words:
-            os.environ.update(LONG_SOAK)
+            os.environ.update(LONG_RUNS)
         chosen = [word for word in words if word != LONG]
         outcomes = [_chosen(chosen)] if chosen else list(_all())
         return _sum_up(outcomes, time.monotonic() - began)
@@ -91,7 +92,7 @@ def _all() -> Iterator[Outcome]:
 def _chosen(words: list[str]) -> Outcome:
     """Only the tests that pytest's arguments name; what they need is started."""
     arguments = [word for word in words if word != "--postgres"]
-    names_parts = any("cluster" in word or "e2e" in word for word in arguments)
+    names_parts = any(part in word for word in arguments for part in ("cluster", "faults", "e2e"))
     if not names_parts and "-m" not in arguments:
         arguments = ["-m", UNITS, *arguments]
     with ExitStack() as needed:
@@ -121,6 +122,15 @@ def _lanes(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
 def _prepare_parts() -> None:
     say.heading("What the next tests run on")
     prepare.static_files(settings.demo())
+
+
+@contextmanager
+def parts(crew: Crew, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """What tests on a real cluster run on, for whoever measures there."""
+    debian.install([*cluster.packages(), *PACKAGES])
+    places.folder(LOGS)
+    with running.only_one("test"), _parts(crew, env, places.TEST, MARK) as variables:
+        yield variables
 
 
 @contextmanager

@@ -5,21 +5,24 @@
 
 Contract. SSH_ORIGINAL_COMMAND is exactly one word:
 
-    run   stdin {"v":1,"budget":SECONDS,"calls":[{"verb","args":[…],"token"}…]}
-          stdout {"v":1,"time":SECONDS,"results":[{"exit","stdout","stderr","truncated"}…]}
+    talk  stdin a JSON line {"v":2,"budget":SECONDS,"calls":[{"verb","args":[…],"token"}…]}, and another, and so on
+          stdout for each a JSON line {"v":2,"time":SECONDS,"results":[{"exit","stdout","stderr","truncated"}…]}
     put   stdin a JSON line {"token","path","offset","size","sha256","mode"}, then bytes
-          stdout {"v":1,"offset":SIZE_SO_FAR,"complete":BOOL}
+          stdout {"v":2,"offset":SIZE_SO_FAR,"complete":BOOL}
     get   stdin a JSON line {"token","path","offset","length"}
-          stdout a JSON line {"v":1,"size","length"}, then that many bytes
+          stdout a JSON line {"v":2,"size","length"}, then that many bytes
 
-Each verb of `run` belongs to a role; its options are checked one by one, so no text of a user ever reaches
+A call of `sbatch` may bring small files along: "files":[{"path","mode","sha256","data" (base64)}…].
+
+Each verb of `talk` belongs to a role; its options are checked one by one, so no text of a user ever reaches
 an argument. `exit` null means that nobody knows what the call did. Verbs of the gateway itself print JSON.
-What the gateway refuses by itself has exit 64 and a stderr that begins with "gateway: ".
-A request that can't be read: {"v":1,"error":SENTENCE} and exit 2; put or get that failed: the same, exit 1,
+What the gateway refuses by itself has exit 64 and a stderr that begins with "gateway: "; exit 73: the job's folder
+or a file of it could not be written, so nothing was submitted.
+A request that can't be read: {"v":2,"error":SENTENCE} and exit 2; put or get that failed: the same, exit 1,
 and "transient":true if sending it again may help.
 
 The job's folder is ~/firefly/TOKEN. Submitting leaves marks in it: `.submitting` before sbatch, locked
-while sbatch lives; `.submitted` with the id after it. A second sbatch for the token gives the same id, or
+while sbatch lives, under which the job's files are written; `.submitted` with the id after it. A second sbatch for the token gives the same id, or
 "nobody knows". Only `forget`, sent when queue and accounting have been asked, opens the way again.
 
 Standard library only, Python 3.9 or newer, no shell, no sudo. Settings: gateway.json beside this file.
@@ -47,11 +50,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSION = 1
+VERSION = 2  # the portal speaks to its own only: they are installed together
 HERE = Path(__file__).resolve().parent
 LOGS = ("stdout.log", "stderr.log")  # in the job's folder
 
-REQUEST_CAP = 4 << 20
+REQUEST_CAP = 8 << 20
 HEADER_CAP = 64 << 10
 CALLS_CAP = 1000
 OUTPUT_CAP = 64 << 20  # of all calls of one request together
@@ -78,10 +81,24 @@ class Damaged(Refusal):
     """What arrived is not what was sent; sending it again may help."""
 
 
+class Unready(Refusal):
+    """What the job needs could not be written: no room, say. Nothing was submitted."""
+
+
+class File(NamedTuple):
+    """A small one, whole."""
+
+    path: str
+    mode: int
+    sha256: str
+    data: bytes
+
+
 class Call(NamedTuple):
     verb: str
     args: tuple[str, ...]
     token: str
+    files: tuple[File, ...] = ()
 
 
 class Result(NamedTuple):
@@ -105,6 +122,7 @@ TOKENS = re.compile(r"[a-z0-9]{26}(,[a-z0-9]{26})*")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 USERNAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 JOB_ID = re.compile(r"\d{1,10}([_+]\d{1,10})?")
+JOB_IDS = re.compile(r"\d{1,10}(,\d{1,10})*")
 FIELDS = re.compile(r"[A-Za-z]+(,[A-Za-z]+)*")
 DELIMITER = re.compile(r"@[0-9a-f]{16}@")
 SQUEUE_FORMAT = re.compile(r"(%[A-Za-z]@[0-9a-f]{16}@)+")
@@ -138,6 +156,7 @@ SACCT_OPTIONS = {
     "--format": FIELDS,
     "--delimiter": DELIMITER,
     "--name": TOKENS,
+    "--jobs": JOB_IDS,
     "--allocations": FLAG,
     "--duplicates": FLAG,
     "--noconvert": FLAG,
@@ -218,6 +237,11 @@ def environment() -> dict[str, str]:
     return clean
 
 
+def where() -> str:
+    """The home as it is now: it may have been mounted anew since this process began, and sbatch asks where it is."""
+    return str(home()) if home().is_dir() else "/"
+
+
 def program(name: str, folders: str) -> str:
     """Popen looks programs up on our own PATH, not on the one we hand over: find it ourselves."""
     for folder in folders.split(":"):
@@ -243,6 +267,7 @@ class Budget:
             process = subprocess.Popen(
                 [program(argv[0], env["PATH"]), *argv[1:]],
                 env=env,
+                cwd=where(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -368,28 +393,53 @@ def read_small(folder: int, name: str) -> str:
 
 
 def write_small(folder: int, name: str, text: str) -> None:
-    """Whole or not at all, and on disk."""
+    """Whole or not at all. On disk together with its folder, which is the caller's to sync."""
     with opened(name + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, within=folder) as fd:
         os.write(fd, text.encode())
         os.fsync(fd)
     os.rename(name + ".new", name, src_dir_fd=folder, dst_dir_fd=folder)
-    os.fsync(folder)
+
+
+def write_file(folder: int, file: File) -> None:
+    """Whole or not at all, and on disk."""
+    if hashlib.sha256(file.data).hexdigest() != file.sha256:
+        raise Damaged(f"the bytes of {printable(file.path)} differ from its sha256")
+    *above, name = job_file(file.path)
+    with walked(os.dup(folder), tuple(above), create=True) as parent:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        with opened(partial(name), flags, within=parent) as fd:
+            regular(fd)
+            os.ftruncate(fd, 0)
+            write_all(fd, file.data)
+            os.fchmod(fd, file.mode)
+            os.fsync(fd)
+        os.rename(partial(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
 
 
 # --- verbs: member ------------------------------------------------------------------------------------
 
 
 def prepare(call: Call, budget: Budget) -> Result:
+    """Make the job's folder: for files that come before the job is submitted."""
     positional(call.args)
-    if not TOKEN.fullmatch(call.token):
+    return told({"created": make_folder(call.token)})
+
+
+def make_folder(token: str) -> bool:
+    """Whether it is new."""
+    if not TOKEN.fullmatch(token):
         raise Refusal("the token is not one of the portal's")
-    with walked(home_folder(), ("firefly",), create=True) as parent:
-        try:
-            os.mkdir(call.token, 0o700, dir_fd=parent)
-        except FileExistsError:
-            return told({"created": False})
-        os.fsync(parent)
-    return told({"created": True})
+    try:
+        with walked(home_folder(), ("firefly",), create=True) as parent:
+            try:
+                os.mkdir(token, 0o700, dir_fd=parent)
+            except FileExistsError:
+                return False
+            os.fsync(parent)
+    except OSError as error:
+        raise Unready(f"the job's folder can't be made: {error.strerror}") from None
+    return True
 
 
 def sbatch(call: Call, budget: Budget) -> Result:
@@ -397,23 +447,22 @@ def sbatch(call: Call, budget: Budget) -> Result:
     if not call.args:
         raise Refusal("takes the script as its last argument")
     options, script = checked(call.args[:-1], SBATCH_OPTIONS), path_parts(call.args[-1])
+    make_folder(call.token)
     with job_folder(call.token) as folder:
         known = read_small(folder, ".submitted")
         if known:
             return Result(0, known)
-        with (
-            walked(os.dup(folder), script[:-1]) as parent,
-            opened(script[-1], OPEN_FILE, within=parent) as fd,
-        ):
-            regular(fd)
         try:
             mark = os.open(
                 ".submitting", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder
             )
         except FileExistsError:
             return Result(None, "", "gateway: an earlier submission of this job left no answer")
+        except OSError as error:
+            raise Unready(f"the job's folder can't be written: {error.strerror}") from None
         try:
-            ready(folder, mark, "/".join(script))
+            lock(folder, mark)
+            ready(folder, script, call.files)
             result = budget.execute(submission(call.token, options), 60, pass_fds=(mark,))
         finally:
             os.close(mark)
@@ -423,18 +472,41 @@ def sbatch(call: Call, budget: Budget) -> Result:
         return result
 
 
-def ready(folder: int, mark: int, script: str) -> None:
-    """Lock the mark and name the payload. sbatch inherits the lock, so that `forget` can tell whether it lives."""
+def lock(folder: int, mark: int) -> None:
+    """From now on nobody takes the mark away. sbatch inherits the lock, so that `forget` can tell whether it lives."""
     try:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        write_small(folder, ".script", script + "\n")
-    except BlockingIOError:
+        here = os.stat(".submitting", dir_fd=folder, follow_symlinks=False).st_ino
+    except (BlockingIOError, FileNotFoundError):
         raise Refusal("not started: the mark is just being taken away") from None
-    except OSError:
-        os.unlink(".submitting", dir_fd=folder)  # nothing was sent
-        raise
-    if os.stat(".submitting", dir_fd=folder, follow_symlinks=False).st_ino != os.fstat(mark).st_ino:
+    if here != os.fstat(mark).st_ino:
         raise Refusal("not started: the mark was taken away")
+
+
+def ready(folder: int, script: tuple[str, ...], files: tuple[File, ...]) -> None:
+    """Write the files and name the payload. If that goes wrong, nothing was sent, and the mark is taken back."""
+    try:
+        for file in files:
+            write_file(folder, file)
+        check_script(folder, script)
+        write_small(folder, ".script", "/".join(script) + "\n")
+        os.fsync(folder)
+    except BaseException as error:
+        os.unlink(".submitting", dir_fd=folder)
+        if isinstance(error, Damaged | OSError):
+            raise Unready(getattr(error, "strerror", None) or str(error)) from None
+        raise
+
+
+def check_script(folder: int, script: tuple[str, ...]) -> None:
+    try:
+        with (
+            walked(os.dup(folder), script[:-1]) as parent,
+            opened(script[-1], OPEN_FILE, within=parent) as fd,
+        ):
+            regular(fd)
+    except OSError as error:
+        raise Refusal(f"the script can't be read: {error.strerror}") from None
 
 
 def submission(token: str, options: list[str]) -> list[str]:
@@ -886,11 +958,18 @@ VERBS: dict[str, dict[str, Callable[[Call, Budget], Result]]] = {
 # --- the three words ----------------------------------------------------------------------------------
 
 
-def run(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
-    seconds, calls = read_request(stdin.read(REQUEST_CAP + 1))
-    budget = Budget(seconds, OUTPUT_CAP)
-    results = [answered(role, call, budget)._asdict() for call in calls]
-    say(stdout, {"v": VERSION, "time": time.time(), "results": results})
+def talk(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
+    """One request after the other, until no more come: starting this program takes longer than most answers."""
+    request = stdin.readline(REQUEST_CAP + 1)
+    while True:
+        signal.alarm(LAST_RESORT)
+        seconds, calls = read_request(request)
+        budget = Budget(seconds, OUTPUT_CAP)
+        results = [answered(role, call, budget)._asdict() for call in calls]
+        say(stdout, {"v": VERSION, "time": time.time(), "results": results})
+        request = stdin.readline(REQUEST_CAP + 1)
+        if not request:
+            return
 
 
 def read_request(request: bytes) -> tuple[int, list[Call]]:
@@ -898,7 +977,9 @@ def read_request(request: bytes) -> tuple[int, list[Call]]:
         raise Malformed("the request is too long")
     document = read_object(request)
     calls = document.get("calls")
-    if document.get("v") != VERSION or not isinstance(calls, list):
+    if document.get("v") != VERSION:
+        raise Malformed(f"this gateway is of version {VERSION}, the request is not")
+    if not isinstance(calls, list):
         raise Malformed(f'expected {{"v": {VERSION}, "budget": SECONDS, "calls": […]}}')
     if len(calls) > CALLS_CAP:
         raise Malformed(f"more than {CALLS_CAP} calls")
@@ -909,7 +990,37 @@ def read_call(document: Any) -> Call:
     if not isinstance(document, dict) or not isinstance(document.get("args"), list):
         raise Malformed("a call is an object with verb, args and token")
     args = tuple(text(arg, "args") for arg in document["args"])
-    return Call(text(document.get("verb"), "verb"), args, text(document.get("token"), "token"))
+    files = document.get("files", [])
+    if not isinstance(files, list) or len(files) > CALLS_CAP:
+        raise Malformed("files must be a list")
+    verb, token = text(document.get("verb"), "verb"), text(document.get("token"), "token")
+    return Call(verb, args, token, tuple(read_file(file) for file in files))
+
+
+def read_file(document: Any) -> File:
+    if not isinstance(document, dict):
+        raise Malformed("a file is an object with path, mode, sha256 and data")
+    mode, digest = mode_and_digest(document)
+    try:
+        data = base64.b64decode(text(document.get("data"), "data"), validate=True)
+    except ValueError:
+        raise Malformed("data must be base64") from None
+    return File(text(document.get("path"), "path"), mode, digest, data)
+
+
+def mode_and_digest(document: dict[str, Any]) -> tuple[int, str]:
+    mode, digest = text(document.get("mode"), "mode"), text(document.get("sha256"), "sha256")
+    if mode not in ("600", "700") or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise Malformed("mode is not 600 or 700, or sha256 not 64 hexadecimal digits")
+    return int(mode, 8), digest
+
+
+def job_file(path: str) -> tuple[str, ...]:
+    """The parts of a path at which a file of the job's may be put."""
+    parts = path_parts(path)
+    if parts[0] in LOGS:
+        raise Refusal(f"{parts[0]} is where the job's own output goes; give the file another name")
+    return parts
 
 
 def text(value: object, what: str) -> str:
@@ -942,7 +1053,7 @@ def answered(role: str, call: Call, budget: Budget) -> Result:
     try:
         return verb(call, budget)
     except Refusal as refusal:
-        return Result(64, "", f"gateway: {refusal}")
+        return Result(73 if isinstance(refusal, Unready) else 64, "", f"gateway: {refusal}")
     except OSError as error:
         return Result(64, "", f"gateway: {error.strerror or error}")
     except Malformed:
@@ -953,18 +1064,16 @@ def answered(role: str, call: Call, budget: Budget) -> Result:
 
 def put(role: str, stdin: BinaryIO, stdout: BinaryIO) -> None:
     header = read_header(role, stdin)
-    token, parts = text(header.get("token"), "token"), path_parts(text(header.get("path"), "path"))
-    if parts[0] in LOGS:
-        raise Refusal(f"{parts[0]} is where the job's own output goes; give the file another name")
+    token, parts = text(header.get("token"), "token"), job_file(text(header.get("path"), "path"))
     begin, size = whole(header, "offset"), whole(header, "size")
-    digest, mode = text(header.get("sha256"), "sha256"), text(header.get("mode"), "mode")
-    if begin > size or mode not in ("600", "700") or not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise Malformed("offset is past size, or mode is not 600 or 700, or sha256 not 64 hexadecimal digits")
+    mode, digest = mode_and_digest(header)
+    if begin > size:
+        raise Malformed("offset is past size")
     with parent_of(token, parts, create=True) as parent:
         now = write_from(parent, parts[-1], begin, size, stdin)
         complete = now == size
         if complete:
-            finish(parent, parts[-1], digest, int(mode, 8))
+            finish(parent, parts[-1], digest, mode)
     say(stdout, {"v": VERSION, "offset": now, "complete": complete})
 
 
@@ -1052,7 +1161,7 @@ def read_header(role: str, stdin: BinaryIO) -> dict[str, Any]:
     return read_object(line)
 
 
-WORDS = {"run": run, "put": put, "get": get}
+WORDS = {"talk": talk, "put": put, "get": get}
 
 
 def say(stdout: BinaryIO, document: dict[str, Any]) -> None:
@@ -1069,7 +1178,7 @@ def main(argv: list[str]) -> int:
             raise Malformed("usage: firefly-gateway --role member|collector|admin|fencer")
         word = WORDS.get(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
         if word is None:
-            raise Malformed("the command must be run, put or get; this login opens no shell")
+            raise Malformed("the command must be talk, put or get; this login opens no shell")
         word(argv[2], stdin, stdout)
     except Malformed as error:
         say(stdout, {"v": VERSION, "error": str(error)})

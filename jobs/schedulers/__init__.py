@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from accounting.books import Books
 from accounting.runs import Run
-from jobs.spec import ClusterError, FencesSeen, JobSpec, QueueEntry, Submission
+from jobs.spec import ClusterError, FencesSeen, JobSeen, JobSpec, QueueEntry, SmallFile, Submission
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Call:
     verb: str
     args: tuple[str, ...] = ()
     token: str = ""  # the job's folder, for verbs that need one
+    files: tuple[SmallFile, ...] = ()  # to be put there before
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ class Scheduler(Protocol):
     def find_in_queue(self, tokens: Sequence[str], delimiter: str) -> Call: ...
     def find_in_accounting(self, tokens: Sequence[str], since: datetime, delimiter: str) -> Call: ...
     def read_found(self, answer: Answer, delimiter: str) -> Mapping[str, str]: ...
+
+    def named(self, job_ids: Sequence[str], delimiter: str) -> Call: ...  # raw ids; in the accounting
+    def read_named(self, answer: Answer, delimiter: str, since: datetime) -> tuple[JobSeen, ...]: ...
 
     def capacity(self) -> Call: ...
     def read_capacity(self, answer: Answer) -> int | None: ...

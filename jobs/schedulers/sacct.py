@@ -115,7 +115,7 @@ def read_table(
 
 def read_answer(text: str, delimiter: str) -> Iterator[Run | Rejected]:
     """What our own call brought: the columns ASKED, no header, UTC."""
-    records = parsable_records([text], delimiter, len(ASKED))
+    records = plain_records(text, delimiter, len(ASKED)) or parsable_records([text], delimiter, len(ASKED))
     return RowReader(ASKED, UTC, "").read(without_line_ends(records, ASKED))
 
 
@@ -182,6 +182,17 @@ def parsable_records(chunks: Iterable[str], delimiter: str, columns: int) -> Ite
         yield from _record(waiting, delimiter, columns)
     elif rest:
         yield _rejected(rest, "is cut off")
+
+
+def plain_records(text: str, delimiter: str, columns: int) -> list[list[str]]:
+    """All records, many times as fast, of an answer where each begins a line of its own and has all its fields; else none.
+
+    A field that begins with a line's end would leave a record with too few: such an answer is for `parsable_records`.
+    """
+    *whole, rest = text.split(f"{delimiter}\n")
+    records = [record.split(delimiter) for record in whole]
+    is_plain = not rest and all(len(record) == columns and "\n" not in record[0] for record in records)
+    return records if is_plain else []
 
 
 def without_line_ends(

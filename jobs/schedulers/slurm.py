@@ -24,14 +24,15 @@ from jobs.schedulers import (
     sreport,
 )
 from jobs.schedulers.qos import Qos
-from jobs.schedulers.sacct import ASKED, parsable_records, read_answer
-from jobs.spec import LONGEST_REASON, JobSpec, QueueEntry, Submission, Verdict
+from jobs.schedulers.sacct import ASKED, devices, parsable_records, plain_records, read_answer
+from jobs.spec import LONGEST_REASON, JobSeen, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
 
 QUEUE_FIELDS = "iAuaPTrVSeNj"
 FOUND_IN_QUEUE = "Aj"
 FOUND_IN_ACCOUNTING = "JobIDRaw,JobName"
+NAMED = ("JobIDRaw", "Submit", "User", "Account", "Partition", "QOS", "TimelimitRaw", "ReqTRES", "JobName")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 # The job surely wasn't taken, and it isn't the job's fault.
@@ -63,6 +64,8 @@ NOBODY_KNOWS = (
     "Munge",
 )
 # A refusal in Slurm's own words: it looked at the job and said no.
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+UNREADY = 73  # the gateway's exit code where it could not write the job's files
 REFUSAL = re.compile(r"^sbatch: (?:error|fatal): (?:Batch job submission failed: )?(.+)$", re.MULTILINE)
 
 START = re.compile(r"to start at (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.ASCII)
@@ -81,7 +84,7 @@ class Slurm(Qos):
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
     def submit(self, spec: JobSpec) -> Call:
-        return Call("sbatch", (*_limits(spec), spec.script), spec.token)
+        return Call("sbatch", (*_limits(spec), spec.script), spec.token, spec.files)
 
     def read_submission(self, token: str, answer: Answer) -> Submission:
         verdict, scheduler_id, message = _verdict(answer)
@@ -118,6 +121,19 @@ class Slurm(Qos):
         for job_id, token in sorted(_rows("search", answer, delimiter, 2), key=_by_number, reverse=True):
             found[token] = job_id
         return found
+
+    def named(self, job_ids: Sequence[str], delimiter: str) -> Call:
+        """Without a period: a window shows a short job only once slurmdbd has learned its eligible time."""
+        return _sacct(",".join(NAMED), delimiter, f"--jobs={','.join(job_ids)}")
+
+    def read_named(self, answer: Answer, delimiter: str, since: datetime) -> tuple[JobSeen, ...]:
+        """Each job once, as it was first submitted. Ids wrap: what was submitted before `since` is another's."""
+        seen: dict[str, JobSeen] = {}
+        for fields in sorted(_rows("sacct", answer, delimiter, len(NAMED))):
+            one = _job_seen(*fields)
+            if one is not None and one.submitted_at >= since:
+                seen.setdefault(one.scheduler_id, one)
+        return tuple(seen.values())
 
     def capacity(self) -> Call:
         layout = ",".join(f"{field}:{CAPACITY_WIDTH}" for field in CAPACITY_FIELDS)
@@ -250,6 +266,8 @@ def _verdict(answer: Answer) -> tuple[Verdict, str, str]:
     if any(words in answer.stderr for words in NOBODY_KNOWS):
         return Verdict.UNKNOWN, "", message
     if answer.stderr.startswith("gateway: "):
+        if answer.exit_code == UNREADY:
+            return Verdict.UNREADY, "", message.removeprefix("gateway: ")
         return Verdict.REFUSED, "", message.removeprefix("gateway: ")
     refusals = REFUSAL.findall(answer.stderr)
     if refusals:
@@ -281,8 +299,11 @@ def _whole(program: str, answer: Answer, delimiter: str) -> str:
 
 def _rows(program: str, answer: Answer, delimiter: str, columns: int) -> list[list[str]]:
     """Whole records only: one that can't be read means that the answer as a whole isn't understood."""
+    whole = _whole(program, answer, delimiter)
+    if plain := plain_records(whole, delimiter, columns):
+        return plain
     rows: list[list[str]] = []
-    for record in parsable_records([_whole(program, answer, delimiter)], delimiter, columns):
+    for record in parsable_records([whole], delimiter, columns):
         if isinstance(record, Rejected):
             raise AnswerError(f"A record of {program} {record.reason}.", transient=False)
         rows.append(record)
@@ -309,14 +330,35 @@ def _queue_entry(
     )
 
 
+def _job_seen(
+    raw: str, submit: str, user: str, account: str, partition: str, qos: str, limit: str, tres: str, name: str
+) -> JobSeen | None:
+    submitted = _moment(submit)
+    if submitted is None:
+        return None
+    return JobSeen(
+        scheduler_id=raw,
+        token=name,
+        user=user,
+        account=account,
+        partition=partition,
+        qos=qos,
+        gpus=devices(tres)[0],
+        time_limit_minutes=int(limit) if limit.isascii() and limit.isdigit() else None,
+        submitted_at=submitted,
+    )
+
+
 def _gpus(gres: str) -> int:
     return sum(int(count) for count in GPU_COUNT.findall(gres))
 
 
 def _moment(text: str) -> datetime | None:
     """A time in UTC; None for every way in which Slurm says that there is none."""
+    if not MOMENT.fullmatch(text):
+        return None
     try:
-        return datetime.strptime(text, SECONDS).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)  # thirty times as fast as strptime
     except ValueError:
         return None
 

@@ -102,7 +102,7 @@ def may_reset(by: User, person: User) -> bool:
 
 def _lock(by: User, person: User) -> None:
     """Two who switch each other off must not both succeed: the centre would be without staff."""
-    locked = User.objects.select_for_update().filter(pk__in=(by.pk, person.pk)).order_by("pk")
+    locked = User.objects.select_for_update(no_key=True).filter(pk__in=(by.pk, person.pk)).order_by("pk")
     if not all(user.is_active for user in locked if user.pk == by.pk):
         raise PermissionDenied(_("Your own access was switched off meanwhile."))
 

@@ -66,7 +66,7 @@ def where(place: Lab | Institution | Funder | None) -> dict[str, Lab | Instituti
 
 
 def check_open(lab: Lab) -> None:
-    if Lab.objects.select_for_update().get(pk=lab.pk).closed_at is not None:
+    if Lab.objects.select_for_update(no_key=True).get(pk=lab.pk).closed_at is not None:
         raise Overtaken(_("%(lab)s is closed: nobody joins it any more.") % {"lab": lab})
 
 

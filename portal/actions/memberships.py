@@ -179,7 +179,7 @@ def _check_somebody_stays(membership: Membership) -> None:
 def _lock_place(membership: Membership) -> None:
     """One change of a lab after the other: two PIs who remove each other must not both succeed."""
     if membership.lab_id:
-        Lab.objects.select_for_update().get(pk=membership.lab_id)
+        Lab.objects.select_for_update(no_key=True).get(pk=membership.lab_id)
 
 
 # ── Rows ─────────────────────────────────────────────────────────────────────

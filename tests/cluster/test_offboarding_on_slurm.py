@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from accounting import ledger
-from jobs import dispatch, files, offboarding, provisioning
+from jobs import dispatch, files, kept_logins, offboarding, provisioning, sending
 from jobs.credentials import load_ca_key, mint
 from jobs.models import Association, ClusterAccount, Job
 from jobs.sites import read_clusters
@@ -51,6 +51,15 @@ def log_in(world: World) -> Session:
     return connect(site.login_nodes[0], credential)
 
 
+def is_kept(world: World) -> bool:
+    """Whether this worker has a login of theirs left from the call before."""
+    (site,) = read_clusters(world.slurm.state / "clusters.toml").values()
+    session = kept_logins.take(site.login_nodes[0], world.account.username, 0)
+    if session:
+        kept_logins.give_back(world.account.username, session)
+    return session is not None
+
+
 def associated(world: World, project: Project) -> bool:
     said = world.slurm.said(
         "sacctmgr", "-n", "-P", "show", "assoc", f"user={world.account.username}", "format=account"
@@ -73,8 +82,9 @@ def test_all_five_steps(world: World) -> None:
     world.send()
     world.poll_until(running, lambda job: job.state == State.RUNNING)
     unsent = world.submit(LONG)
+    assert is_kept(world)
     with log_in(world) as session:
-        assert session.run("run", b"{}").exit == 2  # the gateway answers
+        assert session.run("talk", b"{}").exit == 2  # the gateway answers
         assert logins(world)
 
         leave(world)
@@ -86,8 +96,9 @@ def test_all_five_steps(world: World) -> None:
         assert account.shut_out_at is not None
         # 2 the connection that was open is gone
         assert logins(world) == []
+        assert not is_kept(world)
         with pytest.raises(ClusterError):
-            session.run("run", b"{}", deadline=10)
+            session.run("talk", b"{}", deadline=10)
     # 3 no certificate opens anything
     with pytest.raises(Refused):
         log_in(world)
@@ -156,15 +167,15 @@ def test_jobs_that_a_job_started_are_ended_too(world: World) -> None:
 def test_somebody_who_left_while_files_travel_is_not_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = world.submit(LONG, data=b"x" * 1000)
-    arrive = dispatch._files_arrived
+    job = world.submit(LONG, data=bytes(sending.SMALL + 1))
+    arrive = sending.arrived
 
     def arrived(*arguments: object) -> bool:
         done = arrive(*arguments)  # type: ignore[arg-type]
         leave(world)
         return done
 
-    monkeypatch.setattr(dispatch, "_files_arrived", arrived)
+    monkeypatch.setattr(sending, "arrived", arrived)
     world.send()
     job.refresh_from_db()
     assert (job.state, job.reason) == (State.FAILED, "NoLongerMember")

@@ -225,7 +225,7 @@ class Key:
         ]
         words = [word for option in options for word in ("-o", option)]
         target = ["-i", str(self.folder / "key"), "-p", str(node["port"]), f"{user}@{node['host']}", command]
-        asked = json.dumps({"v": 1, "budget": 60, "calls": [{"verb": "hello", "args": [], "token": ""}]})
+        asked = json.dumps({"v": 2, "budget": 60, "calls": [{"verb": "hello", "args": [], "token": ""}]})
         done = subprocess.run(
             ["ssh", "-F", "none", *words, *target], input=asked, capture_output=True, text=True
         )
@@ -248,7 +248,7 @@ def key(slurm_cluster: SlurmCluster, tmp_path: Path) -> Key:
 
 
 def test_a_certificate_reaches_the_gateway_and_nothing_else(key: Key, alice: str) -> None:
-    said = json.loads(key.log_in(alice, "run", f"portal-exec:{alice}"))
+    said = json.loads(key.log_in(alice, "talk", f"portal-exec:{alice}"))
     assert json.loads(said["results"][0]["stdout"])["user"] == alice
     assert "error" in json.loads(key.log_in(alice, "bash -c id", f"portal-exec:{alice}"))
 
@@ -256,17 +256,17 @@ def test_a_certificate_reaches_the_gateway_and_nothing_else(key: Key, alice: str
 def test_nobody_else_s_certificate_opens_the_door(key: Key, alice: str, tmp_path: Path) -> None:
     make_key(tmp_path / "foreign")
     admin = f"{key.cluster.prefix}admin"
-    assert key.log_in(alice, "run", f"portal-exec:{admin}") == ""
-    assert key.log_in(alice, "run", alice) == ""
-    assert key.log_in("root", "run", "portal-exec:root") == ""
-    assert key.log_in(alice, "run", f"portal-exec:{alice}", ca=tmp_path / "foreign") == ""
+    assert key.log_in(alice, "talk", f"portal-exec:{admin}") == ""
+    assert key.log_in(alice, "talk", alice) == ""
+    assert key.log_in("root", "talk", "portal-exec:root") == ""
+    assert key.log_in(alice, "talk", f"portal-exec:{alice}", ca=tmp_path / "foreign") == ""
 
 
 def test_a_member_s_own_shell_files_are_not_read(key: Key, slurm_cluster: SlurmCluster, alice: str) -> None:
     slurm_cluster.said(
         "sh", "-c", 'for f in .bashrc .profile .bash_profile; do echo "echo NOISE" > ~/$f; done', user=alice
     )
-    said = key.log_in(alice, "run", f"portal-exec:{alice}")
+    said = key.log_in(alice, "talk", f"portal-exec:{alice}")
     slurm_cluster.said("sh", "-c", "rm ~/.bashrc ~/.profile ~/.bash_profile", user=alice)
     assert said.startswith("{")
 
@@ -348,7 +348,7 @@ def test_what_dies_is_started_again(slurm_cluster: SlurmCluster, key: Key, alice
     pid = re.search(r"^  sshd +(\d+)$", shown, re.MULTILINE)
     assert pid
     slurm_cluster.said("kill", "-KILL", pid[1])
-    until(lambda: key.log_in(alice, "run", f"portal-exec:{alice}").startswith("{"))
+    until(lambda: key.log_in(alice, "talk", f"portal-exec:{alice}").startswith("{"))
 
 
 def test_a_restart_ends_the_jobs_that_ran(short_lived: SlurmCluster) -> None:

@@ -74,7 +74,7 @@ class Gateway:
     ) -> list[dict[str, Any]]:
         """The results of calls (verb, args, token)."""
         listed = [{"verb": verb, "args": args, "token": token} for verb, args, token in calls]
-        done = self.call("run", json.dumps({"v": 1, "budget": budget, "calls": listed}).encode(), role)
+        done = self.call("talk", json.dumps({"v": 2, "budget": budget, "calls": listed}).encode(), role)
         assert done.returncode == 0 and done.stderr == b"", done
         results: list[dict[str, Any]] = json.loads(done.stdout)["results"]
         return results

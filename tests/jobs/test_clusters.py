@@ -13,6 +13,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from jobs.clusters import PIECE, Door, connect_to
+from jobs.logins import GatewayError
 from jobs.schedulers import AnswerError
 from jobs.schedulers.slurm import Slurm
 from jobs.sites import ConfigError, Site, read_clusters
@@ -105,6 +106,8 @@ def test_it_reads_where_the_clusters_are(tmp_path: Path) -> None:
         ('ca_key_file = "/somewhere/ca"', "ca_key_file = 5", "add ca_key_file"),
         ("port = 22022", 'port = "22"', "port must be"),
         ("port = 22022", "port = 0", "port must be"),
+        ('admin = "fp-admin"', 'admin = "fp-admin"\nlogins_at_once = 0', "logins_at_once must be"),
+        ('admin = "fp-admin"', 'admin = "fp-admin"\nlogins_at_once = true', "logins_at_once must be"),
         ("ssh-ed25519 ", "", "ssh-keyscan"),
         ("AAAAC3", "%%%", "ssh-keyscan"),
         ("[[clusters.firefly.login_nodes]]", "[clusters.firefly.login_nodes]", "at least one"),
@@ -128,6 +131,16 @@ def test_a_missing_file_and_a_missing_cluster_are_named(tmp_path: Path, settings
     with pytest.raises(ConfigError, match="it has: firefly"):
         connect_to("glowworm")
     assert connect_to("firefly").site.name == "firefly"
+
+
+def test_a_gateway_of_another_version_is_told_by_both_numbers(member: LoginNodeOfTests) -> None:
+    """The one of before knows no such word, and answers with its own number."""
+    program = member.gateway.program
+    program.write_text(
+        program.read_text().replace("VERSION = 2", "VERSION = 1").replace('"talk": talk', '"run": talk')
+    )
+    with Door(member.site()) as door, pytest.raises(GatewayError, match=r"of version 1.*speaks to version 2"):
+        door.free_space(ME)
 
 
 def test_a_missing_ca_key_is_named(member: LoginNodeOfTests) -> None:

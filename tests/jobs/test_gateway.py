@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -82,7 +83,9 @@ def get(
 # ── What may be said ─────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("word", ["", "sh", "run; id", "run\n", "scp -t .", "internal-sftp", "RUN", "put x"])
+@pytest.mark.parametrize(
+    "word", ["", "sh", "run", "talk; id", "talk\n", "scp -t .", "internal-sftp", "TALK", "put x"]
+)
 def test_it_knows_three_words_and_opens_no_shell(gateway: Gateway, word: str) -> None:
     done = gateway.call(word, b"")
     assert done.returncode == 2
@@ -95,22 +98,22 @@ BAD_REQUESTS = [
     b"[]",
     b"\xff\xfe",
     b"[" * 100_000,
-    b'{"v":2,"budget":9,"calls":[]}',
-    b'{"v":1,"budget":9,"calls":{}}',
-    b'{"v":1,"budget":9,"calls":[1]}',
-    b'{"v":1,"budget":-1,"calls":[]}',
-    b'{"v":1,"budget":true,"calls":[]}',
-    b'{"v":1,"budget":9,"calls":[{"verb":"hello"}]}',
-    b'{"v":1,"budget":9,"calls":[{"verb":"hello","args":"x","token":""}]}',
-    b'{"v":1,"budget":9,"calls":[{"verb":"hello","args":[1],"token":""}]}',
-    b'{"v":1,"budget":9,"calls":[{"verb":"hello","args":["a\\u0000b"],"token":""}]}',
-    b'{"v":1,"budget":9,"calls":[' + b'{"verb":"x","args":[],"token":""},' * 1001 + b"1]}",
-    b"x" * (5 << 20),
+    b'{"v":1,"budget":9,"calls":[]}',
+    b'{"v":2,"budget":9,"calls":{}}',
+    b'{"v":2,"budget":9,"calls":[1]}',
+    b'{"v":2,"budget":-1,"calls":[]}',
+    b'{"v":2,"budget":true,"calls":[]}',
+    b'{"v":2,"budget":9,"calls":[{"verb":"hello"}]}',
+    b'{"v":2,"budget":9,"calls":[{"verb":"hello","args":"x","token":""}]}',
+    b'{"v":2,"budget":9,"calls":[{"verb":"hello","args":[1],"token":""}]}',
+    b'{"v":2,"budget":9,"calls":[{"verb":"hello","args":["a\\u0000b"],"token":""}]}',
+    b'{"v":2,"budget":9,"calls":[' + b'{"verb":"x","args":[],"token":""},' * 1001 + b"1]}",
+    b"x" * (9 << 20),
 ]
 
 
 @pytest.mark.parametrize("request_text", BAD_REQUESTS, ids=range(len(BAD_REQUESTS)))
-@pytest.mark.parametrize("word", ["run", "put", "get"])
+@pytest.mark.parametrize("word", ["talk", "put", "get"])
 def test_what_cannot_be_read_is_answered_in_json(gateway: Gateway, word: str, request_text: bytes) -> None:
     done = gateway.call(word, request_text + b"\n")
     assert done.returncode == 2 and done.stderr == b""
@@ -167,6 +170,8 @@ def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None
         ("member", "sacct", "--starttime=now"),
         ("collector", "sacct", "--delimiter=|"),
         ("collector", "sacct", "--name=x"),
+        ("collector", "sacct", "--jobs=7,8_1"),
+        ("collector", "sacct", "--jobs=7 8"),
     ],
 )
 def test_only_listed_options_with_narrow_values_pass(
@@ -330,7 +335,7 @@ def test_no_link_is_followed(gateway: Gateway, folder: Path, tmp_path: Path) -> 
 def test_a_linked_folder_of_all_jobs_is_refused(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (gateway.home / "firefly").symlink_to(tmp_path / "elsewhere")
-    refused(gateway, "prepare")
+    assert one(gateway, "prepare", token=TOKEN)["exit"] == 73
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
@@ -374,24 +379,24 @@ def test_it_tells_the_space_that_is_left(gateway: Gateway) -> None:
 def test_a_file_arrives_whole_with_its_mode(gateway: Gateway, folder: Path) -> None:
     assert put(gateway, "data/deep/x.bin", b"\x00\xff\n" * 9, mode="700") == (
         0,
-        {"v": 1, "offset": 27, "complete": True},
+        {"v": 2, "offset": 27, "complete": True},
     )
     path = folder / "data/deep/x.bin"
     assert path.read_bytes() == b"\x00\xff\n" * 9
     assert path.stat().st_mode & 0o777 == 0o700
-    assert get(gateway, "data/deep/x.bin", 1, 3) == (0, {"v": 1, "size": 27, "length": 3}, b"\xff\n\x00")
+    assert get(gateway, "data/deep/x.bin", 1, 3) == (0, {"v": 2, "size": 27, "length": 3}, b"\xff\n\x00")
 
 
 def test_an_empty_file_arrives(gateway: Gateway, folder: Path) -> None:
     assert put(gateway, "empty", b"")[1]["complete"] is True
-    assert get(gateway, "empty")[1:] == ({"v": 1, "size": 0, "length": 0}, b"")
+    assert get(gateway, "empty")[1:] == ({"v": 2, "size": 0, "length": 0}, b"")
 
 
 def test_a_file_in_pieces_is_resumed_and_has_its_name_only_when_whole(gateway: Gateway, folder: Path) -> None:
     body = os.urandom(3_000_000)
     whole: dict[str, object] = {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
     assert put(gateway, "big", body[:1_000_000], **whole)[1] == {
-        "v": 1,
+        "v": 2,
         "offset": 1_000_000,
         "complete": False,
     }
@@ -520,6 +525,116 @@ def test_it_submits_our_script_and_names_only_what_is_ours(gateway: Gateway, fol
     assert (folder / ".script").read_text() == "run.sh\n"
 
 
+def file(path: str = "run.sh", body: bytes = b"echo hello\n", **changes: str) -> dict[str, str]:
+    """One that travels with the submission."""
+    whole = {
+        "path": path,
+        "mode": "600",
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "data": base64.b64encode(body).decode(),
+    }
+    return whole | changes
+
+
+def submit_with(gateway: Gateway, *files: dict[str, str]) -> dict[str, Any]:
+    call = {"verb": "sbatch", "args": [*OPTIONS, "run.sh"], "token": TOKEN, "files": files}
+    done = gateway.call("talk", json.dumps({"v": 2, "budget": 30, "calls": [call]}).encode())
+    assert done.returncode == 0, done
+    (result,) = json.loads(done.stdout)["results"]
+    return dict(result)
+
+
+def test_small_files_travel_with_the_submission_and_lie_there_before_it(gateway: Gateway) -> None:
+    gateway.slurm("sbatch", f"cat ~/firefly/{TOKEN}/run.sh ~/firefly/{TOKEN}/data/x.bin > ~/seen; echo 530")
+    result = submit_with(gateway, file(mode="700"), file("data/x.bin", b"\x00\xff"))
+    assert (result["exit"], result["stdout"]) == (0, "530\n")
+    assert (gateway.home / "seen").read_bytes() == b"echo hello\n\x00\xff"
+    folder = gateway.folder(TOKEN)
+    assert [stat.S_IMODE((folder / name).stat().st_mode) for name in ("", "run.sh", "data/x.bin")] == [
+        0o700,
+        0o700,
+        0o600,
+    ]
+
+
+def test_a_job_that_was_submitted_keeps_its_files(gateway: Gateway) -> None:
+    """It runs, and may have changed them."""
+    gateway.slurm("sbatch", "echo 530")
+    submit_with(gateway, file())
+    (gateway.folder(TOKEN) / "run.sh").write_text("changed")
+    assert submit_with(gateway, file())["stdout"] == "530\n"
+    assert (gateway.folder(TOKEN) / "run.sh").read_text() == "changed"
+
+
+def test_nor_are_those_of_one_touched_of_which_nobody_knows(gateway: Gateway) -> None:
+    gateway.slurm("sbatch", "sleep 60")
+    one(gateway, "prepare", token=TOKEN)
+    (gateway.folder(TOKEN) / "run.sh").write_text("first")
+    assert submit(gateway, budget=1)["exit"] is None
+    assert submit_with(gateway, file())["exit"] is None
+    assert (gateway.folder(TOKEN) / "run.sh").read_text() == "first"
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "says"),
+    [
+        ({"sha256": "0" * 64}, "differ"),
+        ({"path": "folder"}, "directory"),
+        ({"path": "run.sh/below"}, "directory"),
+        ({"path": "link/x"}, ""),
+    ],
+    ids=["damaged", "a folder's name", "below a file", "through a link"],
+)
+def test_files_that_cannot_be_written_are_no_submission_and_leave_no_mark(
+    gateway: Gateway, folder: Path, spoiled: dict[str, str], says: str
+) -> None:
+    (folder / "folder").mkdir()
+    (folder / "link").symlink_to("/tmp")
+    gateway.slurm("sbatch", "echo x >> ~/calls; echo 530")
+    result = submit_with(gateway, file(), file("data", b"x") | spoiled)
+    assert result["exit"] == 73 and result["stderr"].startswith("gateway: ") and says in result["stderr"]
+    assert count(gateway) == 0
+    assert submit_with(gateway, file())["exit"] == 0
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "stdout.log", ".ssh/x", ".submitted", ""])
+def test_a_file_that_travels_along_stays_in_the_folder(gateway: Gateway, path: str) -> None:
+    gateway.slurm("sbatch", "echo x >> ~/calls; echo 530")
+    assert submit_with(gateway, file(), file(path))["exit"] == 64
+    assert count(gateway) == 0
+    assert submit_with(gateway, file())["exit"] == 0, "a refusal leaves no mark"
+
+
+def test_a_full_disk_refuses_the_files_and_submits_nothing(gateway: Gateway) -> None:
+    gateway.slurm("sbatch", "echo x >> ~/calls; echo 530")
+    call = {"verb": "sbatch", "args": [*OPTIONS, "run.sh"], "token": TOKEN}
+    request = {"v": 2, "budget": 9, "calls": [call | {"files": [file(), file("big", bytes(100_000))]}]}
+    done = subprocess.run(
+        ["prlimit", "--fsize=50000", *gateway.command()],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        env={**os.environ, "SSH_ORIGINAL_COMMAND": "talk"},
+    )
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["exit"] == 73 and "large" in result["stderr"]
+    assert count(gateway) == 0
+    assert not (gateway.folder(TOKEN) / ".submitting").exists()
+
+
+def test_one_program_answers_request_after_request(gateway: Gateway) -> None:
+    gateway.slurm("squeue", "echo $PPID")
+    request = json.dumps({"v": 2, "budget": 9, "calls": [{"verb": "squeue", "args": [], "token": ""}]})
+    done = gateway.call("talk", f"{request}\n{request}\n".encode())
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert done.returncode == 0
+    assert first["results"] == second["results"] and first["results"][0]["exit"] == 0
+
+
+def test_a_portal_of_another_version_is_told_so(gateway: Gateway) -> None:
+    done = gateway.call("talk", b'{"v":1,"budget":9,"calls":[]}')
+    assert "version 2" in json.loads(done.stdout)["error"]
+
+
 def test_a_second_submission_gives_the_first_id(gateway: Gateway, folder: Path) -> None:
     gateway.slurm("sbatch", "echo x >> ~/calls; echo 530")
     assert [submit(gateway)["stdout"] for _ in range(3)] == ["530\n"] * 3
@@ -546,7 +661,7 @@ def test_what_was_submitted_is_never_forgotten(gateway: Gateway, folder: Path) -
 def test_what_is_still_being_sent_is_never_forgotten(gateway: Gateway, folder: Path) -> None:
     gateway.slurm("sbatch", "echo $$ > ~/pid.new; mv ~/pid.new ~/pid; exec sleep 30")
     request = {
-        "v": 1,
+        "v": 2,
         "budget": 60,
         "calls": [{"verb": "sbatch", "args": [*OPTIONS, "run.sh"], "token": TOKEN}],
     }
@@ -554,7 +669,7 @@ def test_what_is_still_being_sent_is_never_forgotten(gateway: Gateway, folder: P
         [sys.executable, str(gateway.program), "--role", "member"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(gateway.home), "SSH_ORIGINAL_COMMAND": "run"},
+        env={**os.environ, "HOME": str(gateway.home), "SSH_ORIGINAL_COMMAND": "talk"},
     )
     assert sending.stdin
     sending.stdin.write(json.dumps(request).encode())
@@ -710,7 +825,7 @@ def test_without_a_hook_the_site_makes_users_by_hand(gateway: Gateway) -> None:
 
 def test_missing_settings_are_named(gateway: Gateway) -> None:
     (gateway.root / "libexec" / "gateway.json").unlink()
-    done = gateway.call("run", b'{"v":1,"budget":5,"calls":[{"verb":"squeue","args":[],"token":""}]}')
+    done = gateway.call("talk", b'{"v":2,"budget":5,"calls":[{"verb":"squeue","args":[],"token":""}]}')
     assert done.returncode == 2 and "gateway.json" in json.loads(done.stdout)["error"]
 
 

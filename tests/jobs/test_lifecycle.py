@@ -37,8 +37,8 @@ def test_final_is_final() -> None:
 def test_only_one_of_two_who_believe_the_same_moves_it() -> None:
     job = JobFactory.create(state=State.NEW)
     mine, yours = Job.objects.get(pk=job.pk), Job.objects.get(pk=job.pk)
-    assert lifecycle.mark_submitting(mine)
-    assert not lifecycle.mark_submitting(yours)
+    assert lifecycle.claim([mine])
+    assert not lifecycle.claim([yours])
 
 
 def test_finishing_releases_the_hold_once(allocation: Allocation) -> None:

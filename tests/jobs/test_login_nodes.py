@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from accounting.models import Cluster
-from jobs import failover, health, login_nodes, upkeep
+from jobs import failover, health, kept_logins, login_nodes, upkeep
 from jobs.clusters import Door
 from jobs.schedulers.slurm import Slurm
 from jobs.signs import FailureCount, LoginNodeSign
@@ -58,6 +58,7 @@ def site(server: Sshd, *nodes: LoginNode) -> Site:
 
 
 def log_in(where: Site) -> None:
+    kept_logins.forget()
     with Door(where) as door:
         door.prepare(ME, TOKEN)
 

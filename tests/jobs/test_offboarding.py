@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounting import ledger
 from accounting.actions.closing import close_project
 from accounting.models import Allocation, Partition
-from jobs import actions, dispatch, lifecycle, offboarding
+from jobs import actions, dispatch, lifecycle, offboarding, sending
 from jobs.identity import account_for
 from jobs.leases import holding
 from jobs.models import Association, ClusterAccount, Job, Upload
@@ -175,9 +175,9 @@ def test_nothing_is_sent_from_the_moment_of_leaving(
 ) -> None:
     """Before anybody flagged anything, and though the person is in the memory of the worker."""
     job = submitted(mei, project, a100)
-    assert dispatch._may_still(job)
+    assert sending.entitled([job])
     leaves(User.objects.get(pk=mei.pk))
-    assert not dispatch._may_still(job)
+    assert not sending.entitled([job])
     assert (job.state, job.reason) == (State.FAILED, "NoLongerMember")
 
 
@@ -185,9 +185,9 @@ def test_a_job_on_its_way_is_not_sent_either(
     account: ClusterAccount, mei: User, project: Project, a100: Partition
 ) -> None:
     job = submitted(mei, project, a100)
-    lifecycle.mark_submitting(job)
+    lifecycle.claim([job])
     leaves(User.objects.get(pk=mei.pk))
-    assert not dispatch._may_still(job)
+    assert not sending.entitled([job])
     assert job.state == State.FAILED
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from accounting.models import Allocation, Partition
-from jobs import dispatch, reasons
+from jobs import reasons, sending
 from jobs.clusters import Door
-from jobs.lifecycle import mark_submitting
+from jobs.lifecycle import claim
 from jobs.models import MAX_ATTEMPTS, Job, JobFile
 from jobs.schedulers.slurm import Slurm
 from jobs.sites import Site
@@ -59,18 +59,24 @@ def job(mei: User, allocation: Allocation, a100: Partition) -> Job:
         sha256=upload.sha256,
         upload=upload,
     )
-    assert mark_submitting(job)
+    assert claim([job])
     return job
 
 
+def arrived(door: Door, job: Job) -> bool:
+    return sending.arrived(
+        door, ME, job, [(file, file.upload.stored_at) for file in job.files.all() if file.upload]
+    )
+
+
 def test_what_fits_is_sent(door: Door, job: Job) -> None:
-    assert dispatch._files_arrived(door, ME, job)
+    assert arrived(door, job)
     assert job.files.get().sent_at is not None
 
 
 def test_what_does_not_fit_is_not_sent_and_the_page_says_so(door: Door, job: Job, mei: User) -> None:
     job.files.update(size=MORE_THAN_ANY_DISK)
-    assert not dispatch._files_arrived(door, ME, job)
+    assert not arrived(door, job)
     job.refresh_from_db()
     assert (job.state, job.reason, job.scheduler_id) == ("new", "DiskFull", "")
     assert job.files.get().sent_at is None
@@ -83,7 +89,7 @@ def test_after_some_tries_it_is_set_aside_for_staff(door: Door, job: Job) -> Non
     job.files.update(size=MORE_THAN_ANY_DISK)
     job.attempts = MAX_ATTEMPTS - 1
     job.save()
-    assert not dispatch._files_arrived(door, ME, job)
+    assert not arrived(door, job)
     job.refresh_from_db()
     assert (job.state, job.reason, job.attempts) == ("new", "DiskFull", MAX_ATTEMPTS)
     assert Job.objects.set_aside().get() == job

@@ -370,3 +370,32 @@ def test_an_association_that_is_still_there_is_told() -> None:
     with pytest.raises(AnswerError):
         SLURM.read_dissociated("proj", "fp-mei", [Answer(1, "", "Job(s) active"), still])
     SLURM.read_dissociated("proj", "fp-mei", [Answer(0, "", ""), Answer(0, "proj|lab|\n", "")])
+
+
+# ── By their ids ─────────────────────────────────────────────────────────────
+
+
+def test_jobs_are_named_by_their_ids_without_a_period() -> None:
+    call = SLURM.named(["7", "8"], D)
+    assert call.verb == "sacct"
+    assert "--jobs=7,8" in call.args
+    assert not any(arg.startswith("--starttime") for arg in call.args)
+
+
+def named(submit: str, *, raw: str = "7", partition: str = "a100", limit: str = "30") -> tuple[str, ...]:
+    tres = "billing=2,cpu=2,gres/gpu:a100=2,gres/gpu=2,mem=8000M,node=1"
+    return (raw, submit, "fp-mei", "pqo", partition, "al-3", limit, tres, TOKEN)
+
+
+def test_a_requeued_job_is_seen_as_it_was_first_submitted() -> None:
+    answer = ok(named("2026-11-30T12:10:00"), named("2026-11-30T12:00:00"))
+    (seen,) = SLURM.read_named(answer, D, datetime(2026, 11, 1, tzinfo=UTC))
+    assert seen.submitted_at == datetime(2026, 11, 30, 12, tzinfo=UTC)
+    assert (seen.token, seen.gpus, seen.time_limit_minutes, seen.qos) == (TOKEN, 2, 30, "al-3")
+
+
+def test_a_job_of_long_ago_under_the_same_id_is_anothers() -> None:
+    answer = ok(named("2025-01-01T12:00:00"), named("2026-11-30T12:00:00", limit="UNLIMITED"))
+    (seen,) = SLURM.read_named(answer, D, datetime(2026, 11, 1, tzinfo=UTC))
+    assert seen.time_limit_minutes is None
+    assert seen.submitted_at.year == 2026

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from jobs.credentials import Credential, mint
 from jobs.ssh import HostKeyMismatch, Interrupted, LoginNode, Refused, Session, SshError, Unreachable, connect
+from tests.cluster.one_machine import until
 from tests.jobs.login_node import ME, Sshd, Wire, free_port, make_key, public, sshd
 
 SHELL = '/bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
@@ -85,6 +86,46 @@ def test_a_source_that_fails_fails_the_call(session: Session) -> None:
 
     with pytest.raises(KeyError, match="went away"):
         session.run("cat", broken())
+
+
+# ── A command that stays ─────────────────────────────────────────────────────
+
+ECHO = "n=0; while read -r line; do n=$((n+1)); echo $n $line; done"
+
+
+def test_a_command_that_stays_answers_line_by_line(session: Session) -> None:
+    answers = [session.ask(ECHO, f"{word}\n".encode()).stdout for word in ("one", "two")]
+    assert answers == [b"1 one\n", b"2 two\n"]
+
+
+def test_a_long_line_comes_whole(session: Session) -> None:
+    line = b"x" * (4 * MIB) + b"\n"
+    assert session.ask("cat", line).stdout == line
+
+
+def test_a_command_that_ends_tells_its_exit_code(session: Session) -> None:
+    assert session.ask("exit 4", b"x\n").exit == 4
+    assert session.ask("true", b"x\n").exit != 0, "to end without an answer is no success"
+
+
+def test_one_that_ended_is_begun_anew(session: Session) -> None:
+    once = "read -r line; echo $line"
+    assert session.ask(once, b"one\n").stdout == b"one\n"
+    until(lambda: session._conversations[once].is_over)
+    assert session.ask(once, b"two\n").stdout == b"two\n"
+
+
+def test_after_a_deadline_no_late_answer_is_taken_for_anothers(session: Session) -> None:
+    slow = "while read -r line; do sleep 0.$line; echo $line; done"
+    assert session.ask(slow, b"1\n").stdout == b"1\n"
+    with pytest.raises(Interrupted, match="in time"):
+        session.ask(slow, b"9\n", deadline=0.2)
+    assert session.ask(slow, b"2\n").stdout == b"2\n"
+
+
+def test_too_long_an_answer_ends_the_conversation(session: Session) -> None:
+    with pytest.raises(Interrupted, match="more than 1000 bytes"):
+        session.ask("cat /dev/zero", b"x\n", max_output=1000)
 
 
 # ── Deadlines ────────────────────────────────────────────────────────────────

@@ -220,3 +220,36 @@ def test_only_one_asks_at_a_time(job: Job, answers: Callable[[Answer], Door]) ->
     ClusterHealth.objects.create(cluster=job.cluster, lease_until=timezone.now() + timedelta(seconds=60))
     assert sync.poll(job.cluster_id) == []
     assert door.asked == []
+
+
+def test_two_rings_within_a_period_ask_once(job: Job, answers: Callable[[Answer], Door]) -> None:
+    door = answers(look())
+    sync.poll_if_due(job.cluster_id)
+    sync.poll_if_due(job.cluster_id)
+    assert len(door.asked) == 1
+    ClusterHealth.objects.update(ask_at=timezone.now(), poll_seconds=0)
+    sync.poll_if_due(job.cluster_id)
+    assert len(door.asked) == 2
+
+
+def test_a_ring_that_comes_while_the_breaker_is_open_asks_nothing(
+    job: Job, answers: Callable[[Answer], Door]
+) -> None:
+    door = answers(look())
+    ClusterHealth.objects.create(cluster=job.cluster, try_again_at=timezone.now() + timedelta(seconds=9))
+    assert sync.poll_if_due(job.cluster_id) == []
+    assert door.asked == []
+
+
+def test_who_overran_the_lease_does_not_release_the_next_ones(
+    job: Job, answers: Callable[[Answer], Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anothers = timezone.now() + timedelta(seconds=60)
+
+    def asks_for_long(*_: object) -> Poll:
+        ClusterHealth.objects.update(lease_until=anothers)
+        return look()
+
+    monkeypatch.setattr(answers(look()), "poll", asks_for_long)
+    sync.poll(job.cluster_id)
+    assert ClusterHealth.objects.get().lease_until == anothers

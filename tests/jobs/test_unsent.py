@@ -51,7 +51,7 @@ def aside(job: Job) -> Job:
 def fail(job: Job, times: int) -> None:
     for _try in range(times):
         job.refresh_from_db()
-        assert lifecycle.mark_submitting(job)
+        assert lifecycle.claim([job])
         setting_aside.try_less(job, "DiskFull", "1 / 2")
 
 
