@@ -24,6 +24,8 @@ and "transient":true if sending it again may help.
 The job's folder is ~/firefly/TOKEN. Submitting leaves marks in it: `.submitting` before sbatch, locked
 while sbatch lives, under which the job's files are written; `.submitted` with the id after it. A second sbatch for the token gives the same id, or
 "nobody knows". Only `forget`, sent when queue and accounting have been asked, opens the way again.
+Nothing of this is forced to the disk, which would take longer than sbatch: the marks stand between programs that run
+now. After a crash of the machine the portal asks queue and accounting, whatever marks are left.
 
 Standard library only, Python 3.9 or newer, no shell, no sudo. Settings: gateway.json beside this file.
 """
@@ -393,15 +395,14 @@ def read_small(folder: int, name: str) -> str:
 
 
 def write_small(folder: int, name: str, text: str) -> None:
-    """Whole or not at all. On disk together with its folder, which is the caller's to sync."""
+    """Whole or not at all."""
     with opened(name + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, within=folder) as fd:
         os.write(fd, text.encode())
-        os.fsync(fd)
     os.rename(name + ".new", name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def write_file(folder: int, file: File) -> None:
-    """Whole or not at all, and on disk."""
+    """Whole or not at all."""
     if hashlib.sha256(file.data).hexdigest() != file.sha256:
         raise Damaged(f"the bytes of {printable(file.path)} differ from its sha256")
     *above, name = job_file(file.path)
@@ -412,9 +413,7 @@ def write_file(folder: int, file: File) -> None:
             os.ftruncate(fd, 0)
             write_all(fd, file.data)
             os.fchmod(fd, file.mode)
-            os.fsync(fd)
         os.rename(partial(name), name, src_dir_fd=parent, dst_dir_fd=parent)
-        os.fsync(parent)
 
 
 # --- verbs: member ------------------------------------------------------------------------------------
@@ -436,7 +435,6 @@ def make_folder(token: str) -> bool:
                 os.mkdir(token, 0o700, dir_fd=parent)
             except FileExistsError:
                 return False
-            os.fsync(parent)
     except OSError as error:
         raise Unready(f"the job's folder can't be made: {error.strerror}") from None
     return True
@@ -490,7 +488,6 @@ def ready(folder: int, script: tuple[str, ...], files: tuple[File, ...]) -> None
             write_file(folder, file)
         check_script(folder, script)
         write_small(folder, ".script", "/".join(script) + "\n")
-        os.fsync(folder)
     except BaseException as error:
         os.unlink(".submitting", dir_fd=folder)
         if isinstance(error, Damaged | OSError):

@@ -32,7 +32,7 @@ from tests.cluster.world import World, account_asked_for, make_world
 from tests.factories import MembershipFactory, UserFactory
 from tests.running import await_ready, environment, python_module, running, says
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 JOBS = 500
 MEMBERS = 20
