@@ -71,6 +71,8 @@ def budgets_for(door: Door, cluster: Cluster, jobs: Sequence[Job]) -> dict[int, 
     if missing:
         _try_cycle(door, cluster, missing)
         placed = _placed(jobs)
+    if all(job.allocation_id in placed for job in jobs):
+        return {job.pk: placed[job.allocation_id] for job in jobs}
     fenced = set(
         Fence.objects.on(cluster).filter(is_placed=True).values_list("allocation__project", flat=True)
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import Exists, OuterRef
+
 from jobs.models import Job
 from portal.models import Membership, Project, User
 from portal.models.people import LAB_ROLES
@@ -15,7 +17,21 @@ def why_ended(job: Job) -> str:
 
 
 def why_each_ended(jobs: Sequence[Job]) -> dict[int, str]:
-    """By the pk of those whose right has ended: why. Two queries, however many they are."""
+    """By the pk of those whose right has ended: why. However many they are, one query where it has for none, else three."""
+    roles = Membership.objects.current().filter(
+        user=OuterRef("owner"), lab=OuterRef("project__lab"), role__in=LAB_ROLES
+    )
+    holding = Job.objects.filter(
+        Exists(roles),
+        owner__is_active=True,
+        project__state=Project.State.ACTIVE,
+        project__lab__closed_at=None,
+    )
+    held = set(holding.filter(pk__in=[job.pk for job in jobs]).order_by().values_list("pk", flat=True))
+    return _reasons([job for job in jobs if job.pk not in held]) if len(held) < len(jobs) else {}
+
+
+def _reasons(jobs: Sequence[Job]) -> dict[int, str]:
     projects = Project.objects.select_related("lab").in_bulk({job.project_id for job in jobs})
     active = User.objects.filter(pk__in={job.owner_id for job in jobs}, is_active=True)
     labs = {project.lab_id for project in projects.values()}

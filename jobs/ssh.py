@@ -205,7 +205,7 @@ class _Conversation:
 
     @property
     def is_over(self) -> bool:
-        return self._channel.closed or self._channel.eof_received
+        return bool(self._channel.closed or self._channel.eof_received)
 
     def ask(self, line: bytes, ends: float, max_output: int) -> Completed:
         self._channel.settimeout(_left(ends))

@@ -7,7 +7,9 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import task_prerun
 from django.conf import settings
+from django.db import close_old_connections
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -73,4 +75,9 @@ app.conf.update(
         "clear old uploads": {"task": "jobs.tasks.clear_old_uploads", "schedule": 3600.0},
     },
 )
+# Celery would connect to the database anew for every task, which takes longer than most. As for a page, a connection is
+# kept for its time, and one that has died is noticed before the first query.
+app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000
+task_prerun.connect(lambda **_: close_old_connections(), weak=False)
+
 app.autodiscover_tasks()
