@@ -74,14 +74,22 @@ class Quote:
         return min(available, self.allowance.left) if self.allowance else available
 
 
-def quote(*, by: User, project: Project, partition: Partition, gpus: int, time_limit_minutes: int) -> Quote:
+def quote(
+    *,
+    by: User,
+    project: Project,
+    partition: Partition,
+    gpus: int,
+    time_limit_minutes: int,
+    task_count: int = 1,
+) -> Quote:
     """The worst case of a job, against what the project and the person have left on that cluster. Reads only.
 
     It is paid by the allocation that ends first, of those that have enough for it.
     """
     now = timezone.now()
     factor = partition.factor_at(now)
-    cost = worst_case(gpus, time_limit_minutes, factor)
+    cost = worst_case(gpus, time_limit_minutes, factor, tasks=task_count)
     allocations = Allocation.objects.filter(project=project, cluster=partition.cluster_id)
     candidates = list(allocations.active(now.date()).order_by("end", "pk"))
     if not candidates:
@@ -106,6 +114,8 @@ def create_and_submit(
     time_limit_minutes: int,
     script: Upload,
     inputs: Sequence[Upload],
+    task_count: int = 1,
+    tasks_at_once: int | None = None,
     token: str = "",
 ) -> Job:
     """Take the hold, keep the job with its files, and write the audit row: all or nothing. Then ring the worker.
@@ -125,7 +135,12 @@ def create_and_submit(
     pressure.check(by=by, project=project, cluster=partition.cluster)
     _check_files(by, [script, *inputs])
     offer = quote(
-        by=by, project=project, partition=partition, gpus=gpus, time_limit_minutes=time_limit_minutes
+        by=by,
+        project=project,
+        partition=partition,
+        gpus=gpus,
+        time_limit_minutes=time_limit_minutes,
+        task_count=task_count,
     )
     if offer.allocation is None or offer.problem:
         raise Refused("", offer.problem)
@@ -139,6 +154,8 @@ def create_and_submit(
         name=name,
         gpus=gpus,
         time_limit_minutes=time_limit_minutes,
+        tasks=task_count,
+        tasks_at_once=tasks_at_once,
     )
     try:
         ledger.hold(offer.allocation, offer.cost, reference=job.token, person=by)
@@ -164,6 +181,7 @@ def create_and_submit(
         gpus=gpus,
         time_limit_minutes=time_limit_minutes,
         held=offer.cost,
+        **({"tasks": task_count} if job.is_sweep else {}),
     )
     if account.associations.filter(made_at=None).exists():
         ring(tasks.provision, account.pk)
@@ -189,10 +207,10 @@ def cancel(*, by: User, job: Job) -> None:
     ring(tasks.cancel, job.cluster_id)
 
 
-def want_log(*, by: User, job: Job, stream: str) -> LogTail:
+def want_log(*, by: User, job: Job, stream: str, task: int = 0) -> LogTail:
     """What is known of a log now; as long as somebody looks and the job lives, the worker reads on."""
     _check_readable(by, job)
-    tail, _created = LogTail.objects.get_or_create(job=job, stream=stream)
+    tail, _created = LogTail.objects.get_or_create(job=job, stream=stream, task=task)
     now = timezone.now()
     LogTail.objects.filter(pk=tail.pk).update(wanted_until=now + LOG_INTEREST)
     due = tail.read_at is None or now - tail.read_at >= LOG_PERIOD

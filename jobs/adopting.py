@@ -24,6 +24,7 @@ from accounting.models import Allocation, Cluster, Partition, allocation_named
 from accounting.runs import Run
 from accounting.units import worst_case
 from jobs import lifecycle
+from jobs.array_tasks import array_of
 from jobs.clusters import Poll, connect_to
 from jobs.models import ClusterAccount, ClusterHealth, Job
 from jobs.spec import JobSeen, QueueEntry
@@ -88,7 +89,7 @@ def _advance(cluster: Cluster, sightings: Iterable[Sighting]) -> list[Job]:
             continue
         if job.state == State.NEW and not move(job, State.SUBMITTING, claimed_at=timezone.now()):
             continue
-        if job.state == State.SUBMITTING and lifecycle.mark_queued(job, one.scheduler_id):
+        if job.state == State.SUBMITTING and lifecycle.mark_queued(job, array_of(one.scheduler_id)):
             found.append(job)
     return found
 

@@ -20,15 +20,20 @@ def is_its(job: Job, run: Run) -> bool:
 def attribution(cluster: Cluster, runs: Sequence[Run]) -> Callable[[Run], Attribution]:
     """Who is behind each run's POSIX user, and which allocation holds hours for it, or has the budget that it ran on."""
     people = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("username", "user_id"))
-    ids = {run.job_id for run in runs}
+    ids = {_number(run) for run in runs}
     known = bulk.among(Job.objects.filter(cluster=cluster).order_by("pk"), "scheduler_id", sorted(ids))
     jobs = {job.scheduler_id: job for job in known}
 
     def of(run: Run) -> Attribution:
-        job = jobs.get(run.job_id)
+        job = jobs.get(_number(run))
         return Attribution(
             person_id=people.get(run.user),
             allocation_id=job.allocation_id if job and is_its(job, run) else allocation_named(run.qos),
         )
 
     return of
+
+
+def _number(run: Run) -> str:
+    """Under which the portal knows the job: a sweep's tasks are records of their own, 534_3."""
+    return run.job_id.partition("_")[0]

@@ -40,5 +40,5 @@ def holds() -> Iterator[Difference]:
     bare = unfinished.filter(~Exists(held)).select_related("partition").prefetch_related("partition__factors")
     for job in bare.order_by("pk").iterator(chunk_size=AT_ONCE):
         price = job.partition.factor_at(job.created_at)
-        expected = worst_case(job.gpus, job.time_limit_minutes, price)
+        expected = worst_case(job.gpus, job.time_limit_minutes, price, tasks=job.tasks)
         yield Difference(HOLD, f"job {job.pk}", expected, 0, job.cluster_id, job.allocation_id)

@@ -9,9 +9,14 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from jobs.spec import MOST_TASKS
+from portal.words import grouped
 
 READ_BYTES = 64 << 10  # of the script
 MAX_LISTED = 100
@@ -20,19 +25,23 @@ DIRECTIVE = re.compile(r"#(SBATCH|PBS)\b(.*)")
 GRES = re.compile(r"(?:gres[/:])?gpu(?::[A-Za-z][\w.-]*)?(?::(\d{1,6}))?", re.ASCII)
 GPUS = re.compile(r"(?:[A-Za-z][\w.-]*:)?(\d{1,6})", re.ASCII)
 PBS_GPUS = re.compile(r"(?:(?:select|nodes)=(\d{1,4}))?.*?\b(?:ngpus|gpus)=(\d{1,4})\b", re.ASCII)
+ARRAY = re.compile(r"([01])-(\d{1,9})(?:%(\d{1,9}))?", re.ASCII)
 CLOCK = re.compile(r"(?:(\d{1,4})-)?(\d{1,9})(?::(\d{1,4}))?(?::(\d{1,4}))?", re.ASCII)
 
-SHORT = {"-J": "--job-name", "-p": "--partition", "-t": "--time", "-G": "--gpus", "-N": "--nodes"}
+SHORT = {
+    "-J": "--job-name",
+    "-p": "--partition",
+    "-t": "--time",
+    "-G": "--gpus",
+    "-N": "--nodes",
+    "-a": "--array",
+}
 PBS_SHORT = {"-N": "--job-name", "-q": "--partition", "-l": "--pbs-resources"}
 OURS = {
     **dict.fromkeys(("--account", "-A"), _("The hours come from the project that you choose here.")),
     **dict.fromkeys(
         ("--output", "--error", "--chdir", "-o", "-e", "-D"),
         _("The portal keeps the log and the files of each job together."),
-    ),
-    **dict.fromkeys(
-        ("--array", "-a"),
-        _("Job arrays are not supported: the script runs once. Submit it again for each task."),
     ),
     **dict.fromkeys(("--mem", "--mem-per-cpu", "--mem-per-gpu"), _("Memory comes with each GPU.")),
     **dict.fromkeys(("--cpus-per-task", "--cpus-per-gpu", "-c"), _("CPU cores come with each GPU.")),
@@ -54,9 +63,13 @@ TAKEN = {
     "--gpus": GPUS,
     "--gpus-per-node": GPUS,
     "--gres": GRES,
+    "--array": ARRAY,
 }
 HETJOB = _("Jobs of several unlike parts are not supported: the script runs once, as one job.")
 NOT_USED = _("The portal sets this by itself, or does not use it.")
+NO_RANGE = _(
+    "Of a job array, only a plain range from 0 or 1 is taken, such as 0-9 or 0-9%3. Say here how many tasks there are."
+)
 UNREADABLE = _("The value can't be read, so it was not taken.")
 TOO_LATE = _("It stands after the first command, where Slurm does not read it either.")
 
@@ -78,6 +91,9 @@ class Directives:
     time_limit_minutes: int | None = None
     name: str | None = None
     partition: str | None = None
+    tasks: int | None = None
+    at_once: int | None = None
+    counts_from_1: bool = False  # in the script; here tasks are counted from 0
     ignored: tuple[Ignored, ...] = ()
 
 
@@ -108,6 +124,7 @@ def read(script: str) -> Directives:
         time_limit_minutes=minutes(reading.values.get("--time", "")),
         name=reading.values.get("--job-name"),
         partition=reading.values.get("--partition"),
+        **_array(reading),
         ignored=tuple(reading.ignored[:MAX_LISTED]),
     )
 
@@ -127,6 +144,12 @@ def minutes(clock: str) -> int | None:
         hours, (mins, seconds) = 0, (*numbers, 0)[:2]
     total = (int(days or 0) * 24 + hours) * 3600 + mins * 60 + seconds
     return -(-total // 60) or None
+
+
+def too_many_tasks() -> str:
+    return gettext("One job may have %(most)s tasks at most. Submit the others as a second one.") % {
+        "most": grouped(MOST_TASKS)
+    }
 
 
 def _take(reading: _Reading, kind: str, text: str) -> str | Promise | None:
@@ -159,6 +182,8 @@ def _options(kind: str, words: list[str]) -> Iterator[tuple[str, str]]:
 def _take_option(reading: _Reading, name: str, value: str) -> str | Promise | None:
     if name not in TAKEN:
         return OURS.get(name, NOT_USED)
+    if name == "--array" and (why := _not_taken(value)):
+        return why
     if not _readable(name, value):
         return UNREADABLE
     reading.values |= _pbs(value) if name == "--pbs-resources" else {name: value}
@@ -201,6 +226,25 @@ def _gpus(reading: _Reading) -> int | None:
     if gres:
         return int(gres[1] or 1) * nodes or None
     return None
+
+
+def _not_taken(array: str) -> str | Promise | None:
+    match = ARRAY.fullmatch(array)
+    if match is None or int(match[2]) < int(match[1]) or match[3] == "0":
+        return NO_RANGE
+    return too_many_tasks() if int(match[2]) - int(match[1]) >= MOST_TASKS else None
+
+
+def _array(reading: _Reading) -> dict[str, Any]:
+    match = ARRAY.fullmatch(reading.values.get("--array", ""))
+    if match is None:
+        return {}
+    first, last, at_once = match.groups()
+    return {
+        "tasks": int(last) - int(first) + 1,
+        "at_once": min(int(at_once), MOST_TASKS) if at_once else None,
+        "counts_from_1": first == "1",
+    }
 
 
 def _shown(line: str) -> str:

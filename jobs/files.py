@@ -26,6 +26,12 @@ ESTIMATES_KEPT = timedelta(hours=1)
 PROGRESS = 8 << 20  # bytes between two notes of how far a fetch is
 
 
+def log_name(job: Job, stream: str, task: int) -> str:
+    """Of a sweep, each task has a log of its own: stdout-3.log."""
+    name = LOGS[stream]
+    return name.replace(".", f"-{task}.") if job.is_sweep else name
+
+
 def read_logs(job_id: int) -> None:
     """Read on in the logs of a job that somebody looks at: only the bytes that are new."""
     job = Job.objects.select_related("cluster").get(pk=job_id)
@@ -134,7 +140,7 @@ def _username(job: Job) -> str:
 def _read_on(door: Door, job: Job, tail: LogTail) -> None:
     beginning = tail.offset or -1  # the first look begins near the log's end
     now = timezone.now()
-    piece = door.tail(_username(job), job.token, LOGS[tail.stream], beginning)
+    piece = door.tail(_username(job), job.token, log_name(job, tail.stream, tail.task), beginning)
     data = whole_characters(piece.data)
     at_end = piece.offset + len(piece.data) >= (piece.size or 0)
     LogTail.objects.filter(pk=tail.pk, offset=tail.offset).update(

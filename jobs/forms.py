@@ -17,9 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounting.models import Partition
-from jobs import paths, scripts
+from jobs import directives, paths, scripts
 from jobs.models import Job, Upload, new_token
 from jobs.numbers import WholeNumberField
+from jobs.spec import MOST_TASKS
 from jobs.states import State
 from portal.forms.selects import ProjectChoice
 from portal.models import Project, User
@@ -73,6 +74,10 @@ class ShapeForm(forms.Form):
     gpus = WholeNumberField(label=gettext_lazy("GPUs"), least=1, most=MOST_GPUS)
     hours = WholeNumberField(label=gettext_lazy("Hours"), least=0, most=MOST_HOURS, required=False)
     minutes = WholeNumberField(label=gettext_lazy("Minutes"), least=0, most=MOST_HOURS * 60, required=False)
+    tasks = WholeNumberField(label=gettext_lazy("Tasks"), least=1, most=MOST_TASKS, required=False)
+    at_once = WholeNumberField(
+        label=gettext_lazy("At once, at most"), least=1, most=MOST_TASKS, required=False
+    )
 
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -91,6 +96,9 @@ class ShapeForm(forms.Form):
         if partition:
             self._check_gpus(partition)
         self._check_time(partition)
+        if self.has_error("tasks", "max_value"):
+            del self.errors["tasks"]
+            self.add_error("tasks", ValidationError(directives.too_many_tasks(), code="max_value"))
         return cleaned
 
     def _check_gpus(self, partition: Partition) -> None:
@@ -143,10 +151,14 @@ class ShapeForm(forms.Form):
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What `actions.quote` and `actions.create_and_submit` ask for."""
+        """Of each task: what `actions.quote` and `actions.create_and_submit` ask for."""
         return {
             name: self.cleaned_data[name] for name in ("project", "partition", "gpus", "time_limit_minutes")
         }
+
+    @property
+    def task_count(self) -> int:
+        return self.cleaned_data.get("tasks") or 1
 
 
 class UploadsField(forms.Field):
@@ -197,7 +209,18 @@ class SubmitForm(ShapeForm):
     script = forms.CharField(label=gettext_lazy("Script"), required=False, widget=forms.HiddenInput)
     once = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    field_order = ("name", "uploads", "script", "project", "partition", "gpus", "hours", "minutes")
+    field_order = (
+        "name",
+        "uploads",
+        "script",
+        "project",
+        "partition",
+        "gpus",
+        "hours",
+        "minutes",
+        "tasks",
+        "at_once",
+    )
 
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(user, *args, **options)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from accounting.runs import Run
 from jobs.spec import QueueEntry
+from jobs.states import NEVER_FINAL
 
-NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
 USUALLY_FOLLOWED = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
 A_WHILE = timedelta(minutes=10)  # a requeued job waits two minutes, and slurmdbd lags by less than the rest
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -22,7 +22,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 def last_runs(runs: Iterable[Run]) -> dict[str, Run]:
     """The newest run of each job, by the job's id as people see it."""
-    return {run.job_id: run for run in sorted(runs, key=_age)}
+    return {run.job_id: run for run in sorted(runs, key=age)}
 
 
 def is_last(run: Run, shown: QueueEntry | None, as_of: datetime) -> bool:
@@ -41,7 +41,7 @@ def by_number(queue: Iterable[QueueEntry]) -> Mapping[str, QueueEntry]:
     return {entry.job_id_raw: entry for entry in queue}
 
 
-def _age(run: Run) -> tuple[datetime, int, datetime]:
+def age(run: Run) -> tuple[datetime, int, datetime]:
     """Requeued within a second, two runs have the same submission; then the number of the record tells."""
     index = int(run.db_index) if run.db_index.isascii() and run.db_index.isdigit() else 0
     return run.submit or LONG_AGO, index, run.start or LONG_AGO

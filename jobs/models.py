@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounting.models import Allocation, Cluster, Partition
 from jobs import states
 from jobs.signs import Link
-from jobs.spec import LONGEST_REASON
+from jobs.spec import LONGEST_REASON, MOST_TASKS
 from portal.models import Membership, Project, User
 from portal.models.moves import Moving
 from portal.models.people import CENTRE_ROLES, LAB_ROLES
@@ -83,6 +83,9 @@ class Job(Moving):
     name = models.CharField(_("name"), max_length=100)
     gpus = models.PositiveIntegerField(_("GPUs"))
     time_limit_minutes = models.PositiveIntegerField(_("time limit"))
+    # More than one: a sweep. GPUs and time limit are each task's.
+    tasks = models.PositiveIntegerField(_("tasks"), default=1, db_default=1)
+    tasks_at_once = models.PositiveIntegerField(null=True, blank=True)  # empty: as many as there is room for
 
     state = models.CharField(_("state"), max_length=12, choices=State, default=State.NEW)
     # The scheduler's code or sentence, or a code of ours: jobs.reasons says it in words.
@@ -90,6 +93,8 @@ class Job(Moving):
     message = models.CharField(max_length=500, blank=True)  # the scheduler's own words, when it refused
     scheduler_id = models.CharField(max_length=40, blank=True)
     exit_code = models.CharField(max_length=20, blank=True)
+    # Of a sweep: one letter for each task, see jobs.array_tasks. Empty before it is on the cluster.
+    task_states = models.CharField(max_length=MOST_TASKS, blank=True, default="", db_default="")
     nodes = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)  # times that sending failed
     not_before = models.DateTimeField(null=True, blank=True)  # of the next attempt
@@ -118,6 +123,12 @@ class Job(Moving):
                 condition=Q(gpus__gt=0, time_limit_minutes__gt=0), name="job_asks_for_something"
             ),
             models.CheckConstraint(
+                condition=Q(tasks__gte=1, tasks__lte=MOST_TASKS), name="job_has_tasks_within_limits"
+            ),
+            models.CheckConstraint(
+                condition=Q(tasks_at_once=None) | Q(tasks_at_once__gte=1), name="some_tasks_at_once"
+            ),
+            models.CheckConstraint(
                 condition=~Q(state__in=("queued", "running")) | ~Q(scheduler_id=""),
                 name="job_on_cluster_has_id",
             ),
@@ -140,6 +151,15 @@ class Job(Moving):
     @property
     def is_final(self) -> bool:
         return self.state in states.FINAL
+
+    @property
+    def is_sweep(self) -> bool:
+        return self.tasks > 1
+
+    def task_called(self, number: str) -> int | None:
+        """The task of this number, as an address has it; None if there is none."""
+        known = number.isascii() and number.isdigit() and len(number) < 5 and int(number) < self.tasks
+        return int(number) if known else None
 
     def files_readable_by(self, user: User) -> bool:
         """Its files and its log: the owner's and the lab's PI's. Others who see the job see what it is, not what it does."""
@@ -210,13 +230,16 @@ class LogTail(models.Model):
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="log_tails")
     stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr")])
+    task = models.PositiveIntegerField(default=0, db_default=0)  # of a sweep
     text = models.TextField(blank=True)  # cleaned: no escape codes, no control or bidi characters
     offset = models.BigIntegerField(default=0)  # bytes of the file read so far
     read_at = models.DateTimeField(null=True, blank=True)  # up to its end as it was then
     wanted_until = models.DateTimeField(null=True, blank=True)  # somebody looks at it
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "stream"], name="one_tail_per_stream")]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "stream", "task"], name="one_tail_per_stream_and_task")
+        ]
 
     def __str__(self) -> str:
         return f"{self.job} {self.stream}"

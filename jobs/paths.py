@@ -11,7 +11,9 @@ from django.utils.translation import gettext as _
 MAX_DEPTH = 16  # parts, the file's own name included
 MAX_PART_BYTES = 200
 MAX_PATH = 1000  # characters: what the database keeps
-LOGS = frozenset({"stdout.log", "stderr.log"})  # where the job's own output goes
+LOGS = re.compile(
+    r"std(out|err)(-[0-9]+)?\.log", re.ASCII
+)  # where the output of a job goes, or of a sweep's tasks
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
@@ -36,7 +38,7 @@ def clean(path: str) -> str:
         )
     for part in parts:
         _check_part(part, tidy)
-    if tidy.casefold() in LOGS:
+    if LOGS.fullmatch(tidy.casefold()):
         raise BadPath(
             _("“%(path)s” is where the job's own output goes. Please give the file another name.")
             % {"path": tidy}

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from jobs.models import MAX_ATTEMPTS, Job
-from jobs.states import FINAL, State
+from jobs.states import FINAL, State, TaskState
 from portal.words import duration, filesize, grouped
 
 Text = str | Promise
@@ -93,6 +93,10 @@ OURS: dict[str, tuple[Text, Text]] = {
             "The centre's staff gave it up, as it could not be sent: %(message)s. Nothing was charged."
         ),
         gettext_lazy("Submit it again, or ask the centre's staff."),
+    ),
+    "TasksFailed": (
+        gettext_lazy("%(failed)s of %(tasks)s tasks failed."),
+        gettext_lazy("The end of a failed task's log usually says why."),
     ),
     "CancelledBeforeSent": (gettext_lazy("It was cancelled before it was sent. Nothing was charged."), ""),
     "RefusedByScheduler": (
@@ -290,6 +294,8 @@ def _facts(job: Job) -> dict[str, str]:
         "gpus": grouped(job.gpus),
         "gpu": job.partition.gpu_label,
         "memory": filesize(job.gpus * job.partition.memory_per_gpu_mib * MIB),
+        "tasks": grouped(job.tasks),
+        "failed": grouped(job.task_states.count(TaskState.FAILED)),
         "limit": duration(job.time_limit_minutes * 60),
         "exit_code": job.exit_code.split(":")[0] or "?",
         "message": job.message.rstrip(".") or _("no reason given"),

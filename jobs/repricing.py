@@ -17,7 +17,7 @@ from accounting.runs import Run
 from accounting.units import worst_case
 from jobs.models import Job
 from jobs.spec import QueueEntry
-from jobs.states import FINAL
+from jobs.states import FINAL, TaskState
 from portal.models.audit import record
 
 
@@ -42,6 +42,7 @@ def follow(
         if not entries[0].nodes and entries[0].scheduler_id == job.scheduler_id:
             continue  # a plain job that waits
         cost = sum(_cost(job, entry, running.get(entry.job_id_raw), partitions) for entry in entries)
+        cost += _unseen(job, len(entries)) * _task(job, partitions)
         # A plain job that got what it asked for keeps its hold, also one that held more before a requeue.
         if cost != _asked(job, partitions) or entries[0].scheduler_id != job.scheduler_id:
             wanted[job.token] = (job, cost)
@@ -76,8 +77,21 @@ def _cost(job: Job, entry: QueueEntry, run: Run | None, partitions: Mapping[str,
 
 def _asked(job: Job, partitions: Mapping[str, Partition]) -> int:
     """What was held when it was submitted."""
+    return job.tasks * _task(job, partitions)
+
+
+def _task(job: Job, partitions: Mapping[str, Partition]) -> int:
+    """What was held for each of its tasks: a plain job is one."""
     price = _partition(job, "", partitions).factor_at(job.created_at)
     return worst_case(job.gpus, job.time_limit_minutes, price)
+
+
+def _unseen(job: Job, entries: int) -> int:
+    """Tasks of a sweep that left the queue, and whose record has not come: they are not charged yet."""
+    if not job.is_sweep:
+        return 0
+    unfinished = job.task_states.count(TaskState.WAITING) + job.task_states.count(TaskState.RUNNING)
+    return max(unfinished - entries, 0)
 
 
 def _partition(job: Job, name: str, partitions: Mapping[str, Partition]) -> Partition:
@@ -90,6 +104,8 @@ def _reprice(job: Job, gpu_seconds: int) -> bool:
     changed = ledger.reprice(job.token, gpu_seconds)
     if changed is None:
         return False
+    if job.is_sweep and gpu_seconds < changed.before:
+        return True  # task after task ends: no news for anybody
     record(
         "hold re-priced",
         job,

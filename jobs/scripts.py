@@ -69,8 +69,15 @@ def examine_bytes(content: bytes) -> Script:
                 "The script begins with an invisible mark (UTF-8 BOM). Save it without BOM and upload it again."
             )
         )
-    head = content[: directives.READ_BYTES].decode(errors="ignore")
-    return Script(directives.read(head), notes)
+    found = directives.read(content[: directives.READ_BYTES].decode(errors="ignore"))
+    if found.counts_from_1:
+        notes = (
+            *notes,
+            _(
+                "The script counts its tasks from 1. Here they are counted from 0: where it says SLURM_ARRAY_TASK_ID, let it add 1."
+            ),
+        )
+    return Script(found, notes)
 
 
 def _of_place(path: str) -> tuple[str, ...]:

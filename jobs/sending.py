@@ -140,7 +140,15 @@ def _packed(
         small = tuple(_small(file, stored_at) for file, stored_at in unsent)
     elif not arrived(door, username, job, unsent) or not entitled([job]):  # they may have taken long
         return None
-    return spec_of(job, token=job.token, script=script, qos=budgets[job.pk], files=small)
+    return spec_of(
+        job,
+        token=job.token,
+        script=script,
+        qos=budgets[job.pk],
+        files=small,
+        tasks=job.tasks,
+        at_once=job.tasks_at_once,
+    )
 
 
 def _stored_at(file: JobFile) -> Path:
@@ -241,6 +249,8 @@ def spec_of(
     script: str = "",
     qos: str = "",
     files: tuple[SmallFile, ...] = (),
+    tasks: int = 1,
+    at_once: int | None = None,
 ) -> JobSpec:
     """Every limit is the portal's; nothing comes from the member's script."""
     partition = wanted.partition
@@ -257,4 +267,6 @@ def spec_of(
         script=script,
         qos=qos,
         files=files,
+        tasks=tasks,
+        at_once=at_once,
     )

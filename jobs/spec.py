@@ -17,6 +17,9 @@ class ClusterError(Exception):
     transient: bool = False
 
 
+MOST_TASKS = (
+    1000  # of a sweep: the gateway takes no more, and no Slurm does unless its MaxArraySize was raised
+)
 LONGEST_REASON = 200  # characters: the scheduler may say whole sentences, and list nodes
 
 
@@ -44,6 +47,8 @@ class JobSpec:
     memory_per_gpu_mib: int
     time_limit_minutes: int
     script: str  # the member's file inside the job's folder, run by our constant batch script
+    tasks: int = 1  # more: a sweep, the script run once for each of the numbers 0 to tasks - 1
+    at_once: int | None = None  # of them, that run side by side; None: as many as there is room for
     qos: str = ""  # the budget that it is held on, where the scheduler keeps one; "": the account's default
     files: tuple[SmallFile, ...] = ()  # those that are not in its folder yet
 

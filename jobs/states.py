@@ -1,4 +1,6 @@
-"""The few states that drive a job, and the moves between them. Reasons inform; they are not states."""
+"""The few states that drive a job, the moves between them, and the scheduler's words that say so. Reasons inform; they are not states."""
+
+from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -29,3 +31,27 @@ MOVES = {
     State.FAILED: frozenset[State](),
     State.CANCELLED: frozenset[State](),
 }
+
+# In the scheduler's queue, and in its accounting.
+WAITING_WORDS = frozenset(
+    {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+)
+HOLDING_WORDS = frozenset(
+    {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+)
+ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
+NEVER_FINAL = frozenset({"PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING"})
+
+
+class TaskState(models.TextChoices):
+    """Of one task of a sweep: a letter, for up to a thousand of them are kept in a row."""
+
+    WAITING = "w", _("waiting")
+    RUNNING = "r", _("running")
+    SUCCEEDED = "s", _("done")
+    FAILED = "f", _("failed")
+    CANCELLED = "c", _("cancelled")
+
+    @classmethod
+    def of(cls, final: State) -> TaskState:
+        return cls[final.name]

@@ -18,13 +18,14 @@ from django.utils import timezone
 from accounting import bulk, usage
 from accounting.models import Cluster, Collection
 from accounting.runs import Run
-from jobs import adopting, health, last_word, lifecycle, maintenance, pace, probing, repricing
+from jobs import adopting, array_tasks, health, last_word, lifecycle, maintenance, pace, probing, repricing
+from jobs.array_tasks import News
 from jobs.attributing import attribution, is_its
 from jobs.clusters import Poll, connect_to
 from jobs.dispatch import CLOCKS
 from jobs.models import ClusterHealth, Job
 from jobs.spec import ClusterError, QueueEntry
-from jobs.states import FINAL, State
+from jobs.states import ENDS, FINAL, HOLDING_WORDS, WAITING_WORDS, State, TaskState
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +38,11 @@ UNSEEN = timedelta(
     seconds=30
 )  # a job that the queue hasn't shown for so long: its record is looked for from its start
 
-WAITING_WORDS = frozenset(
-    {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-)
-HOLDING_WORDS = frozenset(
-    {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
-)
 # Columns of a job that no answer is compared with: to load them for ten thousand jobs takes a third of all the time.
 UNASKED = (
     *("name", "message", "exit_code", "nodes", "attempts", "not_before", "outputs_listed_at", "looked_up_at"),
     *("claimed_at", "ended_at", "cancel_requested_by"),
 )
-ENDS = {"COMPLETED": State.SUCCEEDED, "CANCELLED": State.CANCELLED, "REVOKED": State.CANCELLED}
 
 
 def clusters() -> list[int]:
@@ -112,14 +106,17 @@ def _poll(cluster: Cluster) -> list[int]:
     adopted, trouble = _adopt(cluster, answer, jobs.values())
     jobs |= {job.scheduler_id: job for job in adopted}
     finished: list[int] = []
+    runs = answer.records.runs if measured and answer.records else None
+    sweeps = array_tasks.look(jobs, answer.queue, runs, timezone.now())
     if measured and answer.records is not None:
         usage.quarantine(cluster, answer.records.rejected)
-        finished = _record(cluster, jobs, answer.queue, answer.records.runs, answer.asked_at)
+        finished = _record(cluster, jobs, sweeps, answer.queue, answer.records.runs, answer.asked_at)
         if not trouble:
             Collection.objects.update_or_create(
                 cluster=cluster, defaults={"complete_until": answer.asked_at, "updated_at": timezone.now()}
             )
     _advance(jobs, answer.queue)
+    _advance_sweeps(sweeps)
     repricing.follow(
         cluster,
         jobs,
@@ -160,7 +157,12 @@ def _since(cluster: Cluster, jobs: Iterable[Job]) -> datetime:
 
 @transaction.atomic
 def _record(
-    cluster: Cluster, jobs: dict[str, Job], queue: Sequence[QueueEntry], runs: Sequence[Run], as_of: datetime
+    cluster: Cluster,
+    jobs: dict[str, Job],
+    sweeps: Sequence[News],
+    queue: Sequence[QueueEntry],
+    runs: Sequence[Run],
+    as_of: datetime,
 ) -> list[int]:
     """Usage, charge, release and final state of every run that ended: one transaction.
 
@@ -189,7 +191,24 @@ def _record(
             confirmed_at=as_of,
         ):
             finished.append(job.pk)
-    return finished
+    return finished + [news.job.pk for news in sweeps if _finish_sweep(news, as_of)]
+
+
+def _finish_sweep(news: News, as_of: datetime) -> bool:
+    """Once every task has ended; what each cost is charged by then, record by record."""
+    states = news.states
+    if not array_tasks.is_over(states):
+        return False
+    state, reason = array_tasks.outcome(states)
+    return lifecycle.finish(
+        news.job,
+        state,
+        reason=reason,
+        task_states=states,
+        started_at=news.started_at,
+        ended_at=news.ended_at,
+        confirmed_at=as_of,
+    )
 
 
 def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
@@ -215,4 +234,34 @@ def _advance(jobs: dict[str, Job], queue: Sequence[QueueEntry]) -> None:
             seen.append((job.pk, now))
     lifecycle.mark_all_running(started)
     bulk.change(Job, ("reason", "expected_start_at", "confirmed_at"), waiting, state=State.QUEUED)
+    bulk.change(Job, ("confirmed_at",), seen)
+
+
+def _advance_sweeps(sweeps: Sequence[News]) -> None:
+    """Once one of its tasks has begun, a sweep runs until the last has ended; if all wait anew, it waits again."""
+    now = timezone.now()
+    changed: list[tuple[int, str]] = []
+    started: list[tuple[Job, datetime | None, str]] = []
+    waiting: list[tuple[int, str, datetime | None]] = []
+    seen: list[tuple[int, datetime]] = []
+    for news in sweeps:
+        job, states = news.job, news.states
+        if job.state in FINAL:
+            continue
+        if states != job.task_states:
+            job.task_states = states
+            changed.append((job.pk, states))
+        begun = {*states} != {TaskState.WAITING}
+        if begun and job.state == State.QUEUED:
+            started.append((job, news.started_at, ""))
+        elif not begun and job.state == State.RUNNING:
+            lifecycle.mark_requeued(job, news.reason)
+        if not begun and (job.reason, job.expected_start_at) != (news.reason, news.starts_at):
+            waiting.append((job.pk, news.reason, news.starts_at))
+            job.expected_start_at = news.starts_at
+        if news.is_there and (job.confirmed_at is None or now - job.confirmed_at > CONFIRMED):
+            seen.append((job.pk, now))
+    bulk.change(Job, ("task_states",), changed)
+    lifecycle.mark_all_running(started)
+    bulk.change(Job, ("reason", "expected_start_at"), waiting, state=State.QUEUED)
     bulk.change(Job, ("confirmed_at",), seen)

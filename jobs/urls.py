@@ -42,6 +42,7 @@ urlpatterns = [
     path("fetches/<uuid:pk>/", files.fetch, name="fetch"),
     path("<int:pk>/", follow.detail, name="detail"),
     path("<int:pk>/news/", follow.news, name="news"),
+    path("<int:pk>/tasks/", follow.tasks, name="tasks"),
     path("<int:pk>/side/", follow.side, name="side"),
     path("<int:pk>/log/<slug:stream>/", follow.log, name="log"),
     path("<int:pk>/cancel/", follow.cancel, name="cancel"),

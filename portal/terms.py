@@ -36,6 +36,9 @@ TERMS = {
         _("time limit"),
         _("The scheduler stops the job after this time. A shorter limit often starts sooner."),
     ),
+    "sweep": Term(
+        _("sweep"), _("One script that is run many times, each time with another number: a job array.")
+    ),
     "requeue": Term(
         _("requeued"),
         _("The scheduler put the job back into the queue and starts it again under the same number."),

@@ -135,6 +135,7 @@ class Belongings:
     quarantined: QuarantinedRecord  # of the cluster
     maintenance: Maintenance  # of the cluster, to come
     distrusted: LoginNodeSign  # of the cluster
+    sweep: Job
     aside: Job  # of its member, could not be sent
     awaited: ClusterAccount  # of who is switched off: asked for, not approved
     other_lab: Lab  # of the same institution
@@ -183,6 +184,7 @@ class Belongings:
             "/discrepancies/": {"pk": self.discrepancy.pk},
             "/policies/": {"name": self.allocation.cluster.name},
             "/jobs/<pk>/": {"pk": self.job.pk, "file_pk": self.result.pk, "file_id": self.result.pk, "stream": "stdout"},
+            "/jobs/<pk>/tasks/": {"pk": self.sweep.pk},
             "/jobs/clusters/": {"name": self.allocation.cluster.name},
             "/jobs/clusters/<name>/maintenance/": {"name": self.allocation.cluster.name, "pk": self.maintenance.pk},
             "/maintenance/": {"pk": self.maintenance.pk},
@@ -288,6 +290,9 @@ def belongings(
             host_key="ssh-ed25519 AAAA",
             tried_at=timezone.now(),
             distrusted_at=timezone.now(),
+        ),
+        sweep=JobFactory.create(
+            owner=owner, allocation=allocation, partition=partition, name=f"{project.title} sweep", tasks=30
         ),
         aside=JobFactory.create(
             owner=owner, allocation=allocation, partition=partition, name=f"{project.title} kept", attempts=5

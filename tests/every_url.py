@@ -186,6 +186,7 @@ address                                  method   nobody mei ivo ada sam ann fay
 /jobs/<pk>/                              GET      302    200 200 200 200 200 404 404  404
 /jobs/<pk>/news/                         GET      302    200 200 200 200 200 404 404  404
 /jobs/<pk>/side/                         GET      302    200 200 200 200 200 404 404  404
+/jobs/<pk>/tasks/                        GET      302    200 200 200 200 200 404 404  404
 /jobs/<pk>/log/<stream>/                 GET      302    200 200 403 403 403 404 404  404
 /jobs/<pk>/cancel/                       POST     302    302 302 403 302 403 404 404  404
 /jobs/<pk>/files/<file_pk>/              GET      302    200 200 403 403 403 404 404  404

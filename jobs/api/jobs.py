@@ -40,6 +40,8 @@ from jobs.forms import (
 from jobs.models import Fetch, Job, JobFile, LogTail
 from jobs.pressure import Busy
 from jobs.serving import as_attachment, is_here, wanted
+from jobs.spec import MOST_TASKS
+from jobs.states import TaskState
 from portal.actions.terms import TermsNotAccepted
 from portal.api import Conflict, Endpoints, NoBodySerializer, Pages, StrictSerializer, WholeNumber, person
 from portal.models import Project, User
@@ -52,6 +54,7 @@ AT = {
     "hours": "time_limit_minutes",
     "minutes": "time_limit_minutes",
     "uploads": "inputs",
+    "at_once": "tasks_at_once",
     "": "non_field_errors",
 }
 
@@ -77,6 +80,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "partition",
             "gpus",
             "time_limit_minutes",
+            "tasks",
+            "tasks_at_once",
             "state",
             "reason",
             "explanation",
@@ -105,15 +110,32 @@ class CostSerializer(serializers.Serializer[cost.Cost]):
     running = serializers.IntegerField(help_text="Of the run that goes on: an estimate.")
 
 
+class TaskCountsSerializer(serializers.Serializer[Job]):
+    waiting = serializers.IntegerField()
+    running = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+
+
 class JobDetailSerializer(JobSerializer):
     gpu_seconds = serializers.SerializerMethodField()
+    task_counts = serializers.SerializerMethodField(
+        help_text="How many tasks are where; null for a job of one task, and before it is on the cluster."
+    )
     notice = serializers.SerializerMethodField(
         help_text="What is out of the ordinary with its cluster now, such as maintenance; empty: nothing."
     )
 
     class Meta:
         model = Job
-        fields = (*JobSerializer.Meta.fields, "gpu_seconds", "notice")
+        fields = (*JobSerializer.Meta.fields, "task_counts", "gpu_seconds", "notice")
+
+    @extend_schema(responses=TaskCountsSerializer(allow_null=True))
+    def get_task_counts(self, job: Job) -> dict[str, int] | None:
+        if not job.task_states:
+            return None
+        return {state.name.lower(): job.task_states.count(state) for state in TaskState}
 
     def get_notice(self, job: Job) -> str:
         told = None if job.is_final else notices.of(job.cluster)
@@ -133,7 +155,7 @@ class FileSerializer(serializers.ModelSerializer[JobFile]):
 class LogSerializer(serializers.ModelSerializer[LogTail]):
     class Meta:
         model = LogTail
-        fields = ("stream", "text", "offset", "read_at")
+        fields = ("stream", "task", "text", "offset", "read_at")
 
 
 class FetchSerializer(serializers.ModelSerializer[Fetch]):
@@ -155,6 +177,12 @@ class ShapeSerializer(StrictSerializer):
     partition = serializers.CharField(max_length=60)
     gpus = WholeNumber(min_value=1, max_value=MOST_GPUS)
     time_limit_minutes = WholeNumber(min_value=1, max_value=MOST_HOURS * 60)
+    tasks = WholeNumber(
+        min_value=1,
+        max_value=MOST_TASKS,
+        default=1,
+        help_text="So often the script runs, each with its own number from 0 on in FIREFLY_TASK, and GPUs and time of its own.",
+    )
 
     def form_data(self, user: User) -> dict[str, Any]:
         """The same, as the page's form has it."""
@@ -173,6 +201,7 @@ class ShapeSerializer(StrictSerializer):
             "partition": str(partition.pk),
             "gpus": str(given["gpus"]),
             "minutes": str(given["time_limit_minutes"]),
+            "tasks": str(given["tasks"]),
         }
 
 
@@ -182,6 +211,13 @@ class NewJobSerializer(ShapeSerializer):
     name = serializers.CharField(max_length=100)
     script = serializers.UUIDField()
     inputs = serializers.ListField(child=serializers.UUIDField(), max_length=MAX_FILES, default=list)
+    tasks_at_once = WholeNumber(
+        min_value=1,
+        max_value=MOST_TASKS,
+        allow_null=True,
+        default=None,
+        help_text="So many tasks run side by side at most; null: as many as there is room for.",
+    )
 
     def form_data(self, user: User) -> dict[str, Any]:
         given, shape = self.validated_data, super().form_data(user)
@@ -194,6 +230,7 @@ class NewJobSerializer(ShapeSerializer):
             "name": given["name"],
             "script": script,
             "uploads": [script, *map(str, given["inputs"])],
+            "at_once": str(given["tasks_at_once"] or ""),
         }
 
 
@@ -233,7 +270,7 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
     queryset = Job.objects.all()
     serializer_class = JobDetailSerializer
     lookup_value_regex = NUMBER
-    parameters = frozenset({"q", "state", "project", "whose", "sort", "stream"})
+    parameters = frozenset({"q", "state", "project", "whose", "sort", "stream", "task"})
 
     def get_queryset(self) -> QuerySet[Job]:
         visible = Job.objects.visible_to(person(self.request))
@@ -274,7 +311,13 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
         asked = checked(form)
         try:
             job = actions.create_and_submit(
-                by=user, name=asked["name"], script=asked["script"], inputs=asked["inputs"], **form.shape
+                by=user,
+                name=asked["name"],
+                script=asked["script"],
+                inputs=asked["inputs"],
+                task_count=form.task_count,
+                tasks_at_once=asked["at_once"],
+                **form.shape,
             )
         except actions.Refused as refused:
             raise exceptions.ValidationError(
@@ -299,7 +342,13 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
             raise Conflict(refused.message) from None
         return Response(self._shown(job))
 
-    @extend_schema(responses=LogSerializer, parameters=[OpenApiParameter("stream", str, enum=STREAMS)])
+    @extend_schema(
+        responses=LogSerializer,
+        parameters=[
+            OpenApiParameter("stream", str, enum=STREAMS),
+            OpenApiParameter("task", int, description="Of a job with several tasks; the first is 0."),
+        ],
+    )
     @action(detail=True, serializer_class=LogSerializer)
     def log(self, request: Request, pk: str) -> Response:
         """The end of a log, as far as it was read; asking makes the portal read on."""
@@ -308,7 +357,13 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
             raise exceptions.ValidationError(
                 {"stream": [_("One of: %(known)s.") % {"known": ", ".join(STREAMS)}]}
             )
-        tail = actions.want_log(by=person(request), job=self.get_object(), stream=stream)
+        job = self.get_object()
+        task = job.task_called(request.query_params.get("task", "0"))
+        if task is None:
+            raise exceptions.ValidationError(
+                {"task": [_("A whole number from 0 to %(last)s.") % {"last": job.tasks - 1}]}
+            )
+        tail = actions.want_log(by=person(request), job=job, stream=stream, task=task)
         return Response(LogSerializer(tail).data)
 
     @extend_schema(responses=FileSerializer(many=True))
@@ -386,4 +441,5 @@ class Quote(APIView):
         body.is_valid(raise_exception=True)
         form = ShapeForm(user, body.form_data(user))
         checked(form)
-        return Response(QuoteSerializer(actions.quote(by=person(request), **form.shape)).data)
+        offer = actions.quote(by=user, task_count=form.task_count, **form.shape)
+        return Response(QuoteSerializer(offer).data)

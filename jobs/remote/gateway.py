@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 VERSION = 2  # the portal speaks to its own only: they are installed together
 HERE = Path(__file__).resolve().parent
 LOGS = ("stdout.log", "stderr.log")  # in the job's folder
+TASK_LOGS = ("stdout-%a.log", "stderr-%a.log")  # of each task of a sweep: stdout-0.log
+A_LOG = re.compile(r"std(out|err)(-[0-9]+)?\.log")
 
 REQUEST_CAP = 8 << 20
 HEADER_CAP = 64 << 10
@@ -144,6 +146,7 @@ SBATCH_OPTIONS = {
     "--time": COUNT,
     "--signal": re.compile(r"B:USR1@[1-9][0-9]{0,4}"),
     "--requeue": FLAG,
+    "--array": re.compile(r"0-[1-9][0-9]{0,2}(%[1-9][0-9]{0,2})?"),  # a sweep of 1,000 tasks at most
 }
 SQUEUE_OPTIONS = {
     "--format": SQUEUE_FORMAT,
@@ -508,14 +511,15 @@ def check_script(folder: int, script: tuple[str, ...]) -> None:
 
 def submission(token: str, options: list[str]) -> list[str]:
     folder = home() / "firefly" / token
+    out, err = TASK_LOGS if any(option.startswith("--array=") for option in options) else LOGS
     return [
         "sbatch",
         *options,
         "--parsable",
         f"--job-name={token}",
         f"--chdir={folder}",
-        f"--output={folder / LOGS[0]}",
-        f"--error={folder / LOGS[1]}",
+        f"--output={folder / out}",
+        f"--error={folder / err}",
         "--open-mode=append",  # a requeued job must not wipe the log of its first run
         "--export=NONE",
         "--ignore-pbs",
@@ -1015,7 +1019,7 @@ def mode_and_digest(document: dict[str, Any]) -> tuple[int, str]:
 def job_file(path: str) -> tuple[str, ...]:
     """The parts of a path at which a file of the job's may be put."""
     parts = path_parts(path)
-    if parts[0] in LOGS:
+    if A_LOG.fullmatch(parts[0]):
         raise Refusal(f"{parts[0]} is where the job's own output goes; give the file another name")
     return parts
 

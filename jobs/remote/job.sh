@@ -4,15 +4,20 @@
 set -u
 
 # Run once. `ln` makes the name with its content in one step: whoever comes second reads a whole owner.
-# The same id again is a requeue of this very job and goes on.
-printf '%s\n' "$SLURM_JOB_ID" > ".owner.$SLURM_JOB_ID"
+# The same id again is a requeue of this very job and goes on. The tasks of a sweep have the array's id in common, and
+# Slurm gives each number to one of them only: so each task runs once, too.
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}
+printf '%s\n' "$job" > ".owner.$SLURM_JOB_ID"
 ln ".owner.$SLURM_JOB_ID" .owner 2>/dev/null
 rm -f ".owner.$SLURM_JOB_ID"
 read -r owner < .owner
-if [ "$owner" != "$SLURM_JOB_ID" ]; then
-  echo "firefly: this work is already being done by job $owner; job $SLURM_JOB_ID ends here." >&2
+if [ "$owner" != "$job" ]; then
+  echo "firefly: this work is already being done by job $owner; job $job ends here." >&2
   exit 73
 fi
+
+# Which task this is, counted from 0, and of how many: under names that no scheduler owns.
+export FIREFLY_TASK="${SLURM_ARRAY_TASK_ID:-0}" FIREFLY_TASKS="${SLURM_ARRAY_TASK_COUNT:-1}"
 
 payload=
 interrupted=

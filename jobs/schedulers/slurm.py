@@ -30,8 +30,8 @@ from jobs.spec import LONGEST_REASON, JobSeen, JobSpec, QueueEntry, Submission, 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
 
 QUEUE_FIELDS = "iAuaPTrVSeNj"
-FOUND_IN_QUEUE = "Aj"
-FOUND_IN_ACCOUNTING = "JobIDRaw,JobName"
+FOUND_IN_QUEUE = "Fj"  # of an array's task, the array's id
+FOUND_IN_ACCOUNTING = "JobID,JobName"  # 534_3 or 534_[4-9]: its raw id would be the task's own
 NAMED = ("JobIDRaw", "Submit", "User", "Account", "Partition", "QOS", "TimelimitRaw", "ReqTRES", "JobName")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 
@@ -84,7 +84,7 @@ class Slurm(Qos):
     """The Scheduler protocol for Slurm with typed GPUs, spread evenly over whole numbers of nodes."""
 
     def submit(self, spec: JobSpec) -> Call:
-        return Call("sbatch", (*_limits(spec), spec.script), spec.token, spec.files)
+        return Call("sbatch", (*_limits(spec), *_array(spec), spec.script), spec.token, spec.files)
 
     def read_submission(self, token: str, answer: Answer) -> Submission:
         verdict, scheduler_id, message = _verdict(answer)
@@ -118,7 +118,8 @@ class Slurm(Qos):
     def read_found(self, answer: Answer, delimiter: str) -> Mapping[str, str]:
         """token → id. If a token has several jobs, the first: it is the one that runs, the others end at once."""
         found: dict[str, str] = {}
-        for job_id, token in sorted(_rows("search", answer, delimiter, 2), key=_by_number, reverse=True):
+        rows = [(job_id.partition("_")[0], token) for job_id, token in _rows("search", answer, delimiter, 2)]
+        for job_id, token in sorted(rows, key=_by_number, reverse=True):
             found[token] = job_id
         return found
 
@@ -253,6 +254,13 @@ def _limits(spec: JobSpec) -> tuple[str, ...]:
         f"--signal=B:USR1@{NOTICE_SECONDS}",
         "--requeue",
     )
+
+
+def _array(spec: JobSpec) -> tuple[str, ...]:
+    if spec.tasks == 1:
+        return ()
+    at_once = f"%{spec.at_once}" if spec.at_once and spec.at_once < spec.tasks else ""
+    return (f"--array=0-{spec.tasks - 1}{at_once}",)
 
 
 def _verdict(answer: Answer) -> tuple[Verdict, str, str]:

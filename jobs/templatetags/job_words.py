@@ -11,9 +11,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounting.models import Fence, Partition
+from jobs.cost import Task
 from jobs.models import Job
 from jobs.reasons import of_job
-from jobs.states import State
+from jobs.states import State, TaskState
 from portal.templatetags.page import state
 from portal.words import duration, grouped
 
@@ -27,6 +28,11 @@ TONES = {
     State.SUCCEEDED: "ok",
     State.FAILED: "bad",
     State.CANCELLED: "off",
+    TaskState.WAITING: "wait",
+    TaskState.RUNNING: "busy",
+    TaskState.SUCCEEDED: "ok",
+    TaskState.FAILED: "bad",
+    TaskState.CANCELLED: "off",
 }
 
 
@@ -34,6 +40,20 @@ TONES = {
 def job_state(job: Job) -> SafeString:
     """The state as word, colour and icon; the reason on hover."""
     return state(job.get_state_display(), TONES[State(job.state)], of_job(job).sentence)
+
+
+@register.filter
+def task_state(task: Task) -> SafeString:
+    """The same of one task of a sweep."""
+    return state(task.state.label, TONES[task.state])
+
+
+@register.filter
+def task_counts(job: Job) -> str:
+    """How many tasks are where: "6 done · 2 running · 2 waiting"; empty before the sweep is on the cluster."""
+    order = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.RUNNING, TaskState.WAITING)
+    counted = ((job.task_states.count(each), each.label) for each in order)
+    return " · ".join(f"{grouped(count)} {label}" for count, label in counted if count)
 
 
 @register.simple_tag

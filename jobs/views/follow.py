@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.html import escape
@@ -16,9 +17,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs import actions, cost, life, notices, reasons
-from jobs.files import LOGS
+from jobs.files import LOGS, log_name
 from jobs.models import ClusterHealth, Job, JobFile
 from jobs.states import State
+from portal.lists import page_of
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
 from portal.words import clock
@@ -42,6 +44,7 @@ def detail(request: PersonRequest, pk: int) -> HttpResponse:
     context = {
         **_news(request, job),
         **_side(request, job),
+        **_tasks(request, job),
         "streams": STREAMS,
         "may_submit": has_permission(request.user, Permission.SUBMIT_JOB, lab=job.project.lab),
     }
@@ -62,6 +65,26 @@ def side(request: PersonRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(jobs_in_sight(request), pk=pk)
     status = STOP_POLLING if is_settled(job) else 200
     return render(request, "jobs/side.html", {**_side(request, job), "polled": True}, status=status)
+
+
+@require_safe
+def tasks(request: PersonRequest, pk: int) -> HttpResponse:
+    """Polled: a page of a sweep's tasks."""
+    job = get_object_or_404(jobs_in_sight(request).filter(tasks__gt=1), pk=pk)
+    status = STOP_POLLING if is_settled(job) else 200
+    return render(request, "jobs/tasks.html", _tasks(request, job), status=status)
+
+
+def _tasks(request: PersonRequest, job: Job) -> dict[str, Any]:
+    if not job.is_sweep:
+        return {}
+    page = page_of(request, range(job.tasks))
+    return {
+        "job": job,
+        "page": page,
+        "tasks": cost.of_tasks(job, page.object_list),
+        "readable": job.files_readable_by(request.user),
+    }
 
 
 def is_settled(job: Job) -> bool:
@@ -99,6 +122,8 @@ def _side(request: PersonRequest, job: Job) -> dict[str, Any]:
     outputs = [file for file in files if file.kind == JobFile.Kind.OUTPUT]
     stream = request.GET.get("stream", "")
     stream = stream if stream in STREAMS else STREAMS[0]
+    task = job.task_called(request.GET.get("task", "")) or 0
+    log = log_name(job, stream, task)
     return {
         "job": job,
         "cost": cost.of_job(job, timezone.now()),
@@ -106,7 +131,9 @@ def _side(request: PersonRequest, job: Job) -> dict[str, Any]:
         "readable": readable,
         "sent": [file for file in files if file.kind != JobFile.Kind.OUTPUT],
         "stream": stream,
-        "log_file": next((file for file in outputs if file.path == LOGS[stream]), None),
+        "task": task,
+        "log_url": reverse("jobs:log", args=[job.pk, stream]) + (f"?task={task}" if job.is_sweep else ""),
+        "log_file": next((file for file in outputs if file.path == log), None),
         "outputs": outputs[:SHOWN_FILES],
         "hidden_outputs": max(len(outputs) - SHOWN_FILES, 0),
         "pictures": [file for file in outputs if file.path.lower().endswith(PREVIEWED)][:PREVIEWS],
@@ -121,9 +148,10 @@ def _side(request: PersonRequest, job: Job) -> dict[str, Any]:
 def log(request: PersonRequest, pk: int, stream: str) -> HttpResponseBase:
     """Polled: the end of the log as it is known now; asking makes the worker read on."""
     job = get_object_or_404(jobs_in_sight(request), pk=pk)
-    if stream not in STREAMS:
+    task = job.task_called(request.GET.get("task", "0"))
+    if stream not in STREAMS or task is None:
         raise Http404
-    tail = actions.want_log(by=request.user, job=job, stream=stream)
+    tail = actions.want_log(by=request.user, job=job, stream=stream, task=task)
     whole = is_settled(job) and (not job.scheduler_id or tail.is_whole)
     response = HttpResponse(escape(tail.text), status=STOP_POLLING if whole else 200)
     response["ETag"] = f'"{tail.pk}-{tail.offset}"'

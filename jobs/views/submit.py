@@ -34,7 +34,7 @@ from portal.requests import PersonRequest
 from portal.words import duration
 
 SHAPE = ("project", "partition", "gpus", "hours", "minutes")
-TYPED = ("name", *SHAPE)
+TYPED = ("name", *SHAPE, "tasks", "at_once")
 AT_ONCE = timedelta(seconds=15)
 PATIENCE = timedelta(seconds=20)  # so long a page asks again for an answer of the scheduler's
 
@@ -95,6 +95,8 @@ def _submitted(request: PersonRequest, form: SubmitForm) -> Job | None:
             script=cleaned["script"],
             inputs=cleaned["inputs"],
             token=cleaned["once"],
+            task_count=form.task_count,
+            tasks_at_once=cleaned["at_once"],
             **form.shape,
         )
     except actions.Refused as refused:
@@ -142,6 +144,8 @@ def _copy_of(request: PersonRequest, pk: str) -> Beginning:
         "gpus": job.gpus,
         "hours": job.time_limit_minutes // 60,
         "minutes": job.time_limit_minutes % 60,
+        "tasks": job.tasks if job.is_sweep else "",
+        "at_once": job.tasks_at_once or "",
     }
     if not job.files_readable_by(request.user):
         return Beginning(values)
@@ -221,7 +225,8 @@ def check(request: PersonRequest) -> HttpResponse:
     script, bad_script = _examined(request)
     prefill = _prefill(request, script) if script else {}
     form = ShapeForm(request.user, _filled(request.POST, prefill))
-    offer = actions.quote(by=request.user, **form.shape) if form.is_valid() else None
+    fits = form.is_valid()
+    offer = actions.quote(by=request.user, task_count=form.task_count, **form.shape) if fits else None
     touched = [form[name] for name in form.errors if request.POST.get(name) and name in form.fields]
     context = {
         "offer": offer,
@@ -229,6 +234,7 @@ def check(request: PersonRequest) -> HttpResponse:
         "project": form.cleaned_data.get("project"),
         "partition": form.cleaned_data.get("partition"),
         "gpus": form.cleaned_data.get("gpus"),
+        "tasks": form.task_count,
         "time_limit": duration(form.cleaned_data.get("time_limit_minutes", 0) * 60),
         "errors": [(bound.label, error) for bound in touched for error in bound.errors],
         "script": script,
@@ -274,7 +280,12 @@ def _examined(request: PersonRequest) -> tuple[scripts.Script | None, str]:
 def _prefill(request: PersonRequest, script: scripts.Script) -> dict[str, str]:
     """What the script says, for fields that are still empty."""
     said = script.directives
-    values: dict[str, Any] = {"gpus": said.gpus, "name": (said.name or "")[:100]}
+    values: dict[str, Any] = {
+        "gpus": said.gpus,
+        "name": (said.name or "")[:100],
+        "tasks": said.tasks,
+        "at_once": said.at_once,
+    }
     if said.time_limit_minutes and not (request.POST.get("hours") or request.POST.get("minutes")):
         values |= {"hours": said.time_limit_minutes // 60, "minutes": said.time_limit_minutes % 60}
     if said.partition:

@@ -56,6 +56,23 @@ class World:
 
     def submit(self, script: str, *, gpus: int = 1, minutes: int = 5, **inputs: bytes) -> Job:
         """Through the same action as the page: hold, job and files are in the database; nothing is sent yet."""
+        return self._made(script, gpus, minutes, inputs, tasks=1, at_once=None)
+
+    def submit_sweep(
+        self, script: str, *, tasks: int, at_once: int | None = None, gpus: int = 1, minutes: int = 5
+    ) -> Job:
+        return self._made(script, gpus, minutes, {}, tasks=tasks, at_once=at_once)
+
+    def _made(
+        self,
+        script: str,
+        gpus: int,
+        minutes: int,
+        inputs: dict[str, bytes],
+        *,
+        tasks: int,
+        at_once: int | None,
+    ) -> Job:
         return actions.create_and_submit(
             by=self.mei,
             project=self.project,
@@ -63,6 +80,8 @@ class World:
             name="a test's job",
             gpus=gpus,
             time_limit_minutes=minutes,
+            task_count=tasks,
+            tasks_at_once=at_once,
             script=self.upload("run.sh", script.encode()),
             inputs=[self.upload(path, content) for path, content in inputs.items()],
         )

@@ -59,6 +59,21 @@ def test_submitting_holds_the_worst_case_and_keeps_job_files_and_audit(
     assert AuditEvent.objects.about(job).get().actor == mei
 
 
+def test_a_sweep_holds_for_all_its_tasks(submit: Callable[..., Job], allocation: Allocation) -> None:
+    job = submit(task_count=10, tasks_at_once=3)
+    assert (job.tasks, job.tasks_at_once, job.task_states) == (10, 3, "")
+    assert ledger.balance(allocation).held == 10 * 7200
+    assert AuditEvent.objects.about(job).get().detail["tasks"] == 10
+
+
+def test_a_sweep_that_is_too_dear_is_refused_as_any_job(
+    submit: Callable[..., Job], allocation: Allocation
+) -> None:
+    with pytest.raises(actions.Refused, match=r"up to 6.000\.00 GPU-hours|up to 6000\.00 GPU-hours"):
+        submit(gpus=6, task_count=1000)
+    assert ledger.balance(allocation).held == 0
+
+
 def test_submitting_rings_the_worker_only_after_the_commit(
     submit: Callable[..., Job],
     bell: Bell,

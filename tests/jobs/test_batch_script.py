@@ -12,20 +12,20 @@ from tests.jobs.login_node import REMOTE
 
 
 def start(
-    folder: Path, payload: str | bytes, job: str = "530", name: str = "run.sh"
+    folder: Path, payload: str | bytes, job: str = "530", name: str = "run.sh", **env: str
 ) -> subprocess.Popen[bytes]:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(payload if isinstance(payload, bytes) else payload.encode())
     (folder / name).chmod(0o600)
     (folder / ".script").write_text(name + "\n")
-    return again(folder, job)
+    return again(folder, job, **env)
 
 
-def again(folder: Path, job: str) -> subprocess.Popen[bytes]:
+def again(folder: Path, job: str, **env: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [REMOTE / "job.sh"],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": job},
+        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": job, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -81,6 +81,28 @@ def test_of_many_at_once_one_runs(tmp_path: Path) -> None:
     codes = [end(process)[0] for process in [first, *(again(tmp_path, str(job)) for job in range(101, 110))]]
     assert sorted(codes) == [0] + [73] * 9
     assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+def task(array: str, number: int) -> dict[str, str]:
+    return {"SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "3"}
+
+
+def test_each_task_of_a_sweep_runs_and_again_when_it_is_requeued(tmp_path: Path) -> None:
+    payload = "echo $FIREFLY_TASK of $FIREFLY_TASKS as $SLURM_ARRAY_TASK_ID"
+    tasks = [start(tmp_path, payload, str(535 + number), **task("534", number)) for number in range(3)]
+    assert [end(one) for one in tasks] == [(0, f"{number} of 3 as {number}\n", "") for number in range(3)]
+    assert end(again(tmp_path, "536", **task("534", 1))) == (0, "1 of 3 as 1\n", "")
+
+
+def test_no_task_of_another_array_for_the_same_folder_runs(tmp_path: Path) -> None:
+    assert end(start(tmp_path, "echo ran", "535", **task("534", 0)))[0] == 0
+    for number in range(3):
+        code, out, err = end(again(tmp_path, str(601 + number), **task("600", number)))
+        assert (code, out) == (73, "") and "job 534" in err
+
+
+def test_a_plain_job_is_task_0_of_1(tmp_path: Path) -> None:
+    assert end(start(tmp_path, "echo $FIREFLY_TASK of $FIREFLY_TASKS")) == (0, "0 of 1\n", "")
 
 
 TRAPS = "trap 'echo {0}; kept=yes' {0}; touch ready; while [ -z \"$kept\" ]; do sleep 0.05; done; exit 9"

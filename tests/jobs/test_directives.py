@@ -76,7 +76,16 @@ def test_pbs_is_understood() -> None:
     ("line", "word"),
     [
         ("#SBATCH --account=other --array=0-9999", "project"),
-        ("#SBATCH --array=0-9999", "arrays"),
+        ("#SBATCH --array=0-9999", "1 000 tasks at most"),
+        ("#SBATCH --array=1-1001", "tasks at most"),
+        ("#SBATCH --array=0-8:2", "plain range"),
+        ("#SBATCH --array=1,3,5", "plain range"),
+        ("#SBATCH --array=5", "plain range"),
+        ("#SBATCH --array=2-9", "plain range"),
+        ("#SBATCH --array=1-0", "plain range"),
+        ("#SBATCH --array=0-9%0", "plain range"),
+        ("#SBATCH --array", "plain range"),
+        ("#SBATCH -a 0-９", "plain range"),
         ("#SBATCH hetjob", "unlike parts"),
         ("#SBATCH --accou=other", "by itself"),
         ("#SBATCH --gpus=4 --chdir=/etc", "files of each job"),
@@ -93,6 +102,27 @@ def test_each_line_that_was_not_taken_is_named_with_its_reason(line: str, word: 
     (ignored,) = of(line).ignored
     assert ignored.number == 2
     assert word in str(ignored.why)
+
+
+@pytest.mark.parametrize(
+    ("line", "tasks", "at_once", "counts_from_1"),
+    [
+        ("#SBATCH --array=0-9", 10, None, False),
+        ("#SBATCH --array=0-9%3", 10, 3, False),
+        ("#SBATCH -a 0-999", 1000, None, False),
+        ("#SBATCH --array=1-10%2", 10, 2, True),
+        ("#SBATCH --array=1-1000%5000", 1000, 1000, True),
+        ("#SBATCH --array=0-0", 1, None, False),
+    ],
+)
+def test_a_plain_array_is_understood(line: str, tasks: int, at_once: int | None, counts_from_1: bool) -> None:
+    found = of(line)
+    assert (found.tasks, found.at_once, found.counts_from_1, found.ignored) == (
+        tasks,
+        at_once,
+        counts_from_1,
+        (),
+    )
 
 
 def test_what_is_known_of_a_half_ignored_line_is_taken() -> None:

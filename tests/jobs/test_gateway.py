@@ -158,6 +158,17 @@ def test_only_members_have_files(gateway: Gateway, word: str, role: str) -> None
         ("member", "sbatch-test", "--time=UNLIMITED"),
         ("member", "sbatch-test", "--time=-5"),
         ("member", "sbatch-test", "--array=0-9999"),
+        ("member", "sbatch-test", "--array=0-1000"),
+        ("member", "sbatch-test", "--array=0-0"),
+        ("member", "sbatch-test", "--array=1-9"),
+        ("member", "sbatch-test", "--array=0-9:2"),
+        ("member", "sbatch-test", "--array=0-9%0"),
+        ("member", "sbatch-test", "--array=0-9%"),
+        ("member", "sbatch-test", "--array=0,5"),
+        ("member", "sbatch-test", "--array=0-9,20-29"),
+        ("member", "sbatch-test", "--array=0-09"),
+        ("member", "sbatch-test", "--array=0-９"),
+        ("member", "sbatch-test", "--array"),
         ("member", "sbatch-test", "--export=ALL"),
         ("member", "sbatch-test", "--chdir=/etc"),
         ("member", "sbatch-test", "--accou=other"),
@@ -443,6 +454,7 @@ def test_a_wrong_checksum_leaves_nothing_and_asks_for_another_try(gateway: Gatew
         {"token": None},
         {"path": 5},
         {"path": "stdout.log"},
+        {"path": "stdout-3.log"},
         {"path": "stderr.log/x"},
     ],
     ids=str,
@@ -523,6 +535,16 @@ def test_it_submits_our_script_and_names_only_what_is_ours(gateway: Gateway, fol
         str(gateway.root / "libexec" / "job.sh"),
     }
     assert (folder / ".script").read_text() == "run.sh\n"
+
+
+@pytest.mark.parametrize("array", ["0-1", "0-9%3", "0-999%999"])
+def test_each_task_of_a_sweep_has_a_log_of_its_own(gateway: Gateway, folder: Path, array: str) -> None:
+    gateway.slurm("sbatch", 'for a; do echo "$a"; done > ~/args; echo 534')
+    assert one(gateway, "sbatch", *OPTIONS, f"--array={array}", "run.sh", token=TOKEN)["stdout"] == "534\n"
+    args = (gateway.home / "args").read_text().splitlines()
+    assert f"--array={array}" in args
+    assert {f"--output={folder}/stdout-%a.log", f"--error={folder}/stderr-%a.log"} <= set(args)
+    assert f"--output={folder}/stdout.log" not in args
 
 
 def file(path: str = "run.sh", body: bytes = b"echo hello\n", **changes: str) -> dict[str, str]:

@@ -142,3 +142,10 @@ def test_without_jobs_it_says_what_to_do_first(mei: User, client_for: ClientFor)
 
 def test_a_filter_that_fits_nothing_says_so(mei: User, jobs: list[Job], client_for: ClientFor) -> None:
     assert "No job fits" in client_for(mei).get(f"{URL}?q=nothing").content.decode()
+
+
+def test_a_sweep_says_how_many_times_it_runs(mei: User, jobs: list[Job], client_for: ClientFor) -> None:
+    client = client_for(mei)
+    assert "× 10<" not in client.get(URL).content.decode()
+    Job.objects.filter(name="Gamma").update(tasks=10)
+    assert client.get(URL).content.decode().count("× 10<") == 1

@@ -103,6 +103,68 @@ def test_a_log_without_news_is_not_sent_again(mei: User, running: Job, client_fo
     assert client.get(at(running, "log/stdout/"), headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
+@pytest.fixture
+def sweep(running: Job) -> Job:
+    """30 tasks: 0 done, 1 failed, 2 runs, the others wait."""
+    Job.objects.filter(pk=running.pk).update(tasks=30, tasks_at_once=1, task_states="sfr" + "w" * 27)
+    running.refresh_from_db()
+    run_of(running, "COMPLETED", job_id="4711_0", exit_code="0:0")
+    run_of(running, "FAILED", job_id="4711_1", exit_code="1:0", gpu_seconds=7200)
+    run_of(running, "RUNNING", job_id="4711_2", exit_code="0:0", provisional=True, gpu_seconds=900)
+    return running
+
+
+def test_a_sweep_says_where_its_tasks_are(mei: User, sweep: Job, client_for: ClientFor) -> None:
+    response = client_for(mei).get(at(sweep))
+    shown = words(response)
+    assert "1 done · 1 failed · 1 running · 27 waiting" in shown
+    assert "30, at most 1 at once" in shown
+    assert "1–20 of 30 tasks" in shown
+    rows = [
+        (one.number, one.state.label, one.gpu_seconds, one.exit_code) for one in response.context["tasks"]
+    ]
+    assert rows[:4] == [
+        (0, "done", 600, "0:0"), (1, "failed", 7200, "1:0"), (2, "running", 900, ""), (3, "waiting", 0, ""),
+    ]  # fmt: skip
+    assert response.context["cost"].running == 900
+    assert response.context["cost"].worst == 30 * 2 * 3600
+
+
+def test_a_task_that_failed_by_the_schedulers_hand_says_so(
+    mei: User, sweep: Job, client_for: ClientFor
+) -> None:
+    UsageRecord.objects.filter(job_id="4711_1").update(state="TIMEOUT", exit_code="0:0")
+    assert "failed TIMEOUT" in words(client_for(mei).get(at(sweep, "tasks/")))
+
+
+def test_its_tasks_are_paged_and_stay_fresh(mei: User, sweep: Job, client_for: ClientFor) -> None:
+    client = client_for(mei)
+    assert f"/jobs/{sweep.pk}/tasks/?page=2" in client.get(at(sweep, "?page=2")).content.decode()
+    part = client.get(at(sweep, "tasks/?page=2"))
+    assert [one.number for one in part.context["tasks"]] == list(range(20, 30))
+    assert part.status_code == 200
+    ended(sweep, outputs_listed_at=timezone.now())
+    assert client.get(at(sweep, "tasks/")).status_code == 286
+
+
+def test_each_task_has_a_log(mei: User, sweep: Job, client_for: ClientFor, bell: Bell) -> None:
+    client = client_for(mei)
+    LogTail.objects.create(job=sweep, stream="stderr", task=3, text="of the third\n")
+    shown = client.get(at(sweep, "?task=3&stream=stderr")).content.decode()
+    assert f"/jobs/{sweep.pk}/log/stderr/?task=3" in shown
+    assert "Log of task 3" in shown
+    assert client.get(at(sweep, "log/stderr/?task=3")).content.decode() == "of the third\n"
+    for task in ("30", "-1", "x", "３"):
+        assert client.get(at(sweep, f"log/stdout/?task={task}")).status_code == 404
+        assert "Log of task 0" in client.get(at(sweep, f"?task={task}")).content.decode()
+
+
+def test_a_plain_job_has_no_tasks(mei: User, running: Job, client_for: ClientFor) -> None:
+    client = client_for(mei)
+    assert "Tasks" not in words(client.get(at(running)))
+    assert client.get(at(running, "tasks/")).status_code == 404
+
+
 @pytest.mark.parametrize("stream", ["stdin", "..", "passwd"])
 def test_there_are_two_streams(mei: User, running: Job, client_for: ClientFor, stream: str) -> None:
     assert client_for(mei).get(at(running, f"log/{stream}/")).status_code == 404

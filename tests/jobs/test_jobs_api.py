@@ -85,6 +85,30 @@ def test_it_submits(program: Client, mei: User, body: dict[str, Any], bell: Bell
     assert bell.rang("jobs.tasks.dispatch")
 
 
+def test_it_submits_a_sweep(program: Client, body: dict[str, Any]) -> None:
+    made = post(program, JOBS, body | {"tasks": 10, "tasks_at_once": 3}).json()
+    assert (made["tasks"], made["tasks_at_once"], made["task_counts"]) == (10, 3, None)
+    assert made["gpu_seconds"]["held"] == 10 * 10_800
+
+
+def test_a_sweep_is_quoted_and_refused_by_all_its_tasks(program: Client, body: dict[str, Any]) -> None:
+    shape = {name: body[name] for name in ("project", "cluster", "partition", "gpus", "time_limit_minutes")}
+    assert post(program, QUOTE, shape | {"tasks": 10}).json()["cost"] == 10 * 10_800
+    refused = problem(post(program, JOBS, body | {"gpus": 32, "tasks": 1000}))
+    assert "GPU-hours" in str(refused)
+    assert not Job.objects.exists()
+
+
+def test_how_many_tasks_are_where_and_the_log_of_each(program: Client, job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(tasks=4, task_states="srwf")
+    shown = program.get(f"{JOBS}{job.pk}/").json()
+    assert shown["task_counts"] == {"waiting": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 0}
+    log = program.get(f"{JOBS}{job.pk}/log/?task=3&stream=stderr").json()
+    assert (log["task"], log["stream"]) == (3, "stderr")
+    for task in ("4", "-1", "x", "", "２", "9" * 400):
+        assert "task" in problem(program.get(f"{JOBS}{job.pk}/log/?task={task}"))["errors"]
+
+
 def test_it_quotes_and_keeps_nothing(program: Client, body: dict[str, Any]) -> None:
     shape = {name: body[name] for name in ("project", "cluster", "partition", "gpus", "time_limit_minutes")}
     answer = post(program, QUOTE, shape)
@@ -112,7 +136,7 @@ def test_a_project_without_hours_is_quoted_with_the_problem(
     assert "no GPU-hours" in answer["problem"]
 
 
-@pytest.mark.parametrize("field", ["gpus", "time_limit_minutes"])
+@pytest.mark.parametrize("field", ["gpus", "time_limit_minutes", "tasks"])
 @pytest.mark.parametrize(
     "value", [-1, 0, 10**30, 1.5, 2.0, "2", "1_000", "２", True, None, [], {}, "9" * 400, 10**17, 10**18]
 )
@@ -302,7 +326,7 @@ def test_who_may_not_read_gets_metadata_only(
 def test_the_log_is_text_and_asks_to_read_on(program: Client, job: Job, bell: Bell) -> None:
     with TestCase.captureOnCommitCallbacks(execute=True):
         told = program.get(f"{JOBS}{job.pk}/log/?stream=stderr").json()
-    assert told == {"stream": "stderr", "text": "", "offset": 0, "read_at": None}
+    assert told == {"stream": "stderr", "task": 0, "text": "", "offset": 0, "read_at": None}
     assert bell.rang("jobs.tasks.read_logs") == [(job.pk,)]
     problem(program.get(f"{JOBS}{job.pk}/log/?stream=passwd"))
 

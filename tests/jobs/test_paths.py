@@ -19,6 +19,7 @@ from jobs import paths
         "x" * 200,
         "/".join(["d"] * 16),
         "stdout.log.txt",
+        "stdout-x.log",
         "sub/stdout.log",
         "100%.txt",
         "; rm -rf ~",
@@ -67,6 +68,7 @@ def test_names_are_kept_in_one_spelling() -> None:
         ("x/" * 1000, "1000 characters"),
         ("stdout.log", "own output"),
         ("StdErr.Log", "own output"),
+        ("stdout-12.log", "own output"),
     ],
 )
 def test_other_names_are_refused_in_words(name: str, word: str) -> None:

@@ -39,6 +39,27 @@ def test_it_names_every_limit_for_a_node() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("tasks", "at_once", "said"),
+    [
+        (10, None, "0-9"),
+        (10, 3, "0-9%3"),
+        (10, 10, "0-9"),
+        (10, 500, "0-9"),
+        (2, 1, "0-1%1"),
+        (1000, 999, "0-999%999"),
+    ],
+)
+def test_a_sweep_is_one_array(tasks: int, at_once: int | None, said: str) -> None:
+    args = SLURM.submit(replace(SPEC, tasks=tasks, at_once=at_once)).args
+    assert args[-2:] == (f"--array={said}", "train.sh")
+    assert args[:-2] == SLURM.submit(SPEC).args[:-1]
+
+
+def test_a_limit_of_tasks_means_nothing_to_a_plain_job() -> None:
+    assert SLURM.submit(replace(SPEC, at_once=3)) == SLURM.submit(SPEC)
+
+
 def test_an_untyped_gpu_has_no_empty_type() -> None:
     assert "--gres=gpu:4" in SLURM.submit(replace(SPEC, gpu_type="")).args
 
@@ -231,6 +252,13 @@ WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=1)))
 
 def test_of_several_jobs_with_a_token_the_first_is_the_one() -> None:
     assert SLURM.read_found(ok(("1000", TOKEN), ("999", TOKEN)), D) == {TOKEN: "999"}
+
+
+@pytest.mark.parametrize("said", ["534_3", "534_[4-9%2]", "534"])
+def test_a_task_is_found_under_its_arrays_id(said: str) -> None:
+    assert SLURM.read_found(ok((said, TOKEN), ("534_0", TOKEN)), D) == {TOKEN: "534"}
+    assert f"--format=%F{D}%j{D}" in SLURM.find_in_queue([TOKEN], D).args
+    assert "--format=JobID,JobName" in SLURM.find_in_accounting([TOKEN], WHEN, D).args
 
 
 def test_nothing_found_is_nothing() -> None:

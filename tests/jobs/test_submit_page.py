@@ -363,6 +363,54 @@ def test_the_check_fills_what_is_empty_from_the_script(
     assert "--mem=5G" in response.content.decode()
 
 
+def test_a_sweep_is_filled_in_from_the_script_and_costs_each_task(
+    page: Client, mei: User, project: Project, a100: Partition
+) -> None:
+    head = b"#!/bin/bash\n#SBATCH --array=1-10%2\necho $SLURM_ARRAY_TASK_ID\n"
+    response = page.post(CHECK, filled_in(project, a100, uploaded(mei, "run.sh", head)))
+    assert json.loads(response["HX-Trigger"])["prefill"] == {"tasks": "10", "at_once": "2"}
+    assert response.context["offer"].cost == 10 * 10_800
+    shown = " ".join(response.content.decode().split())
+    assert "10 tasks × 2 GPUs" in shown
+    assert "Here they are counted from 0" in shown
+    assert "not taken" not in shown
+
+
+def test_an_array_of_another_shape_is_named_and_runs_once(
+    page: Client, mei: User, project: Project, a100: Partition
+) -> None:
+    head = b"#!/bin/bash\n#SBATCH --array=1,3,5\n"
+    response = page.post(CHECK, filled_in(project, a100, uploaded(mei, "run.sh", head)))
+    assert "HX-Trigger" not in response
+    assert response.context["offer"].cost == 10_800
+    assert "only a plain range from 0 or 1 is taken" in response.content.decode()
+
+
+def test_it_submits_a_sweep(page: Client, mei: User, project: Project, a100: Partition) -> None:
+    page.post(URL, filled_in(project, a100, uploaded(mei), tasks="10", at_once="3"))
+    assert (only().tasks, only().tasks_at_once) == (10, 3)
+    assert ledger.balance(only().allocation).held == 10 * 2 * 90 * 60
+    copy = page.get(f"{URL}?from={only().pk}").context["form"]
+    assert (copy["tasks"].value(), copy["at_once"].value()) == (10, 3)
+
+
+@pytest.mark.parametrize("field", ["tasks", "at_once"])
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "9" * 400, "1e3", "ten", "２"])
+def test_a_number_of_tasks_that_can_not_be_is_told_at_its_field(
+    page: Client, mei: User, project: Project, a100: Partition, field: str, value: str
+) -> None:
+    said = errors(page.post(URL, filled_in(project, a100, uploaded(mei), **{field: value})))
+    assert said.keys() == {field}
+    assert not Job.objects.exists()
+
+
+def test_too_many_tasks_are_told_how_many_there_may_be(
+    page: Client, mei: User, project: Project, a100: Partition
+) -> None:
+    said = errors(page.post(URL, filled_in(project, a100, uploaded(mei), tasks="1001")))
+    assert said == {"tasks": ["One job may have 1 000 tasks at most. Submit the others as a second one."]}
+
+
 def test_the_check_leaves_what_was_typed(page: Client, mei: User, project: Project, a100: Partition) -> None:
     script = uploaded(mei, "run.sh", SCRIPT.replace(b"echo", b"#SBATCH --gpus=4 --time=9\necho"))
     response = page.post(CHECK, filled_in(project, a100, script))
