@@ -81,7 +81,9 @@ class News:
         run = self.records.get(task)
         if run and last_word.is_last(run, self.shown.get(run.job_id_raw), self.as_of):
             return TaskState.of(ENDS.get(run.state, State.FAILED))
-        if before == TaskState.WAITING and run is None and task in self.never_began:
+        # Also one that ran, was requeued, and did not begin again.
+        waited = run.end is not None if run else before == TaskState.WAITING
+        if waited and task in self.never_began:
             return TaskState.CANCELLED
         return before
 

@@ -240,6 +240,16 @@ def test_the_queue_is_believed_that_what_never_began_was_cancelled(sweep: Job, l
     assert (sweep.state, sweep.task_states) == (State.CANCELLED, "sccc")
 
 
+@pytest.mark.parametrize("before", ["wsss", "rsss"])
+def test_a_requeued_task_that_is_cancelled_before_it_begins_again_is_over(
+    sweep: Job, look: Any, before: str
+) -> None:
+    Job.objects.filter(pk=sweep.pk).update(state=State.RUNNING, task_states=before)
+    look(sweep, [entry(sweep, "0")], [run(sweep, "0", "REQUEUED")])
+    look(sweep, [entry(sweep, "0", "CANCELLED")], [run(sweep, "0", "REQUEUED")])
+    assert (sweep.state, sweep.task_states) == (State.CANCELLED, "csss")
+
+
 def test_the_queue_is_not_believed_that_what_ran_has_ended(sweep: Job, look: Any) -> None:
     look(sweep, [entry(sweep, "[0-3]", "RUNNING")])
     look(sweep, [entry(sweep, str(task), "CANCELLED", nodes="n1") for task in range(4)])
