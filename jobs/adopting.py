@@ -128,9 +128,9 @@ def _unknown_runs(cluster: Cluster, answer: Poll) -> list[Run]:
     runs = answer.records.runs if answer.records else ()
     plain = [run for run in runs if run.job_id == run.job_id_raw]
     known = Job.objects.filter(cluster=cluster, scheduler_id__in={run.job_id for run in plain})
-    ids = set(known.values_list("scheduler_id", flat=True))
-    listed = {entry.job_id_raw for entry in answer.queue}  # their names are known
-    return [run for run in plain if run.job_id not in ids | listed]
+    familiar = {entry.job_id_raw for entry in answer.queue}  # their names are known
+    familiar.update(known.values_list("scheduler_id", flat=True))
+    return [run for run in plain if run.job_id not in familiar]
 
 
 def _ground(cluster: Cluster, strangers: Iterable[QueueEntry | Run | JobSeen]) -> Ground:
