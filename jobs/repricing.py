@@ -42,7 +42,8 @@ def follow(
         if not entries[0].nodes and entries[0].scheduler_id == job.scheduler_id:
             continue  # a plain job that waits
         cost = sum(_cost(job, entry, running.get(entry.job_id_raw), partitions) for entry in entries)
-        cost += _unseen(job, len(entries)) * _task(job, partitions)
+        if job.is_sweep:
+            cost += _unseen(job, len(entries)) * _task(job, partitions)
         # A plain job that got what it asked for keeps its hold, also one that held more before a requeue.
         if cost != _asked(job, partitions) or entries[0].scheduler_id != job.scheduler_id:
             wanted[job.token] = (job, cost)
@@ -88,8 +89,6 @@ def _task(job: Job, partitions: Mapping[str, Partition]) -> int:
 
 def _unseen(job: Job, entries: int) -> int:
     """Tasks of a sweep that left the queue, and whose record has not come: they are not charged yet."""
-    if not job.is_sweep:
-        return 0
     unfinished = job.task_states.count(TaskState.WAITING) + job.task_states.count(TaskState.RUNNING)
     return max(unfinished - entries, 0)
 
