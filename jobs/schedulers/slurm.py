@@ -28,6 +28,7 @@ from jobs.schedulers.sacct import ASKED, devices, parsable_records, plain_record
 from jobs.spec import LONGEST_REASON, JobSeen, JobSpec, QueueEntry, Submission, Verdict
 
 NOTICE_SECONDS = 60  # so long before its time limit a job gets USR1
+EARLY_SECONDS = 60  # by so much it may come earlier
 
 QUEUE_FIELDS = "iAuaPTrVSeNj"
 FOUND_IN_QUEUE = "Fj"  # of an array's task, the array's id
@@ -251,9 +252,15 @@ def _limits(spec: JobSpec) -> tuple[str, ...]:
         f"--mem={spec.memory_per_gpu_mib * gpus}M",
         f"--gres=gpu:{kind}{gpus}",
         f"--time={spec.time_limit_minutes}",
-        f"--signal=B:USR1@{NOTICE_SECONDS}",
+        *_notice(spec),
         "--requeue",
     )
+
+
+def _notice(spec: JobSpec) -> tuple[str, ...]:
+    """None for a short job: it could come as the job begins, before its shell listens, and end it."""
+    is_short = spec.time_limit_minutes * 60 <= NOTICE_SECONDS + EARLY_SECONDS
+    return () if is_short else (f"--signal=B:USR1@{NOTICE_SECONDS}",)
 
 
 def _array(spec: JobSpec) -> tuple[str, ...]:

@@ -57,7 +57,9 @@ def exactly_one(world: World, *jobs: Job, ended: str = State.SUCCEEDED, seconds:
     """Each ends so, was one job of the scheduler's, and the ledger says what the scheduler's records say."""
     for job in jobs:
         world.poll_until(job, lambda job: job.is_final, seconds)
-        assert (job.state, job.reason) in {(ended, job.reason)}, f"{job.state} {job.reason} {job.message}"
+        assert (job.state, job.reason) in {(ended, job.reason)}, (
+            f"{job.state} {job.reason} {job.exit_code} {job.message}"
+        )
     sent = in_slurm(world)
     for job in jobs:
         assert sent.get(job.token, []) == [job.scheduler_id]

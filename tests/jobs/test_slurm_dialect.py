@@ -39,6 +39,13 @@ def test_it_names_every_limit_for_a_node() -> None:
     }
 
 
+@pytest.mark.parametrize(("minutes", "noticed"), [(1, False), (2, False), (3, True)])
+def test_only_a_job_that_surely_listens_by_then_gets_a_notice(minutes: int, noticed: bool) -> None:
+    """Slurm may send it a minute earlier than it was asked to."""
+    args = SLURM.submit(replace(SPEC, time_limit_minutes=minutes)).args
+    assert ("--signal=B:USR1@60" in args) == noticed
+
+
 @pytest.mark.parametrize(
     ("tasks", "at_once", "said"),
     [
