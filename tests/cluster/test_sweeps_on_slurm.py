@@ -13,7 +13,7 @@ from jobs import actions, balance_checks, cost, dispatch, files, reasons
 from jobs.clusters import connect_to
 from jobs.models import Job
 from jobs.states import State, TaskState
-from tests.cluster.one_machine import SlurmCluster
+from tests.cluster.one_machine import SlurmCluster, until
 from tests.cluster.world import World, make_world
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -24,6 +24,14 @@ echo "$FIREFLY_TASK" > "found-$FIREFLY_TASK.txt"
 sleep 2
 [ "$FIREFLY_TASK" != 2 ]
 """
+UNTIL_THE_FIRST_RUNS_AGAIN = """#!/bin/bash
+echo begun
+if [ "$FIREFLY_TASK" = 0 ]; then
+  mkdir ran && sleep 300
+  touch again
+fi
+while [ ! -e again ]; do sleep 0.2; done
+"""
 
 
 @pytest.fixture
@@ -33,6 +41,12 @@ def world(slurm_cluster: SlurmCluster, on_cluster: None) -> World:
 
 def final(job: Job) -> bool:
     return job.is_final
+
+
+def log_of(world: World, job: Job, task: int) -> str:
+    actions.want_log(by=world.mei, job=job, stream="stdout", task=task)
+    files.read_logs(job.pk)
+    return actions.want_log(by=world.mei, job=job, stream="stdout", task=task).text
 
 
 def test_each_task_is_charged_what_slurm_says_and_the_hold_ends_with_the_last(world: World) -> None:
@@ -67,9 +81,7 @@ def test_each_task_is_charged_what_slurm_says_and_the_hold_ends_with_the_last(wo
     assert {file.path for file in job.files.filter(kind="output")} == {
         name.format(task) for name in ("stdout-{}.log", "stderr-{}.log", "found-{}.txt") for task in range(4)
     }
-    actions.want_log(by=world.mei, job=job, stream="stdout", task=3)
-    files.read_logs(job.pk)
-    assert actions.want_log(by=world.mei, job=job, stream="stdout", task=3).text == "task 3 of 4, as 3\n"
+    assert log_of(world, job, task=3) == "task 3 of 4, as 3\n"
 
 
 def test_cancelling_ends_all_tasks_those_that_never_began_too(world: World) -> None:
@@ -106,9 +118,10 @@ def test_one_that_waits_as_a_whole_is_cancelled_as_a_whole(world: World) -> None
 
 
 def test_a_requeued_task_runs_again_and_both_runs_are_charged(world: World) -> None:
-    job = world.submit_sweep("#!/bin/bash\necho begun\nsleep 4\n", tasks=2)
+    job = world.submit_sweep(UNTIL_THE_FIRST_RUNS_AGAIN, tasks=2)
     world.send()
     world.poll_until(job, lambda job: job.task_states == "rr")
+    until(lambda: log_of(world, job, task=0) == "begun\n")
 
     first = f"{job.scheduler_id}_0"
     world.slurm.said("scontrol", "requeue", first)
@@ -122,9 +135,7 @@ def test_a_requeued_task_runs_again_and_both_runs_are_charged(world: World) -> N
     assert sorted(record.state for record in records) == ["COMPLETED", "REQUEUED"]
     balance = ledger.balance(world.allocation)
     assert (balance.held, balance.used) == (0, world.slurm.held(world.project.account))
-    actions.want_log(by=world.mei, job=job, stream="stdout", task=0)
-    files.read_logs(job.pk)
-    assert actions.want_log(by=world.mei, job=job, stream="stdout", task=0).text == "begun\nbegun\n"
+    assert log_of(world, job, task=0) == "begun\nbegun\n"
 
 
 def test_a_lost_answer_is_found_under_the_arrays_own_id(world: World) -> None:
