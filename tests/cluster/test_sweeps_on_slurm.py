@@ -27,7 +27,7 @@ sleep 2
 UNTIL_THE_FIRST_RUNS_AGAIN = """#!/bin/bash
 echo begun
 if [ "$FIREFLY_TASK" = 0 ]; then
-  mkdir ran && sleep 300
+  mkdir ran && while :; do sleep 0.2; done
   touch again
 fi
 while [ ! -e again ]; do sleep 0.2; done
