@@ -124,6 +124,17 @@ def test_a_notice_does_not_kill_who_does_not_listen(tmp_path: Path) -> None:
     assert end(process) == (0, "done\n", "")
 
 
+@pytest.mark.parametrize(("name", "code"), [("USR1", 0), ("TERM", 128 + signal.SIGTERM)])
+def test_a_signal_before_the_payload_begins_is_heard(tmp_path: Path, name: str, code: int) -> None:
+    """It waits for the owner's name, which a pipe gives it only now."""
+    os.mkfifo(tmp_path / ".owner")
+    process = start(tmp_path, "exit 0")
+    with (tmp_path / ".owner").open("w") as owner:
+        process.send_signal(getattr(signal, f"SIG{name}"))
+        owner.write("530\n")
+    assert end(process)[0] == code
+
+
 def test_a_payload_that_is_killed_is_no_success(tmp_path: Path) -> None:
     process = start(tmp_path, "touch ready; exec sleep 30")
     wait_for(tmp_path / "ready")
