@@ -47,8 +47,14 @@ else
 fi
 payload=$!
 
-# A trap ends `wait` early; then the payload is still to be waited for.
+# A trap ends `wait` early; then the payload is still to be waited for. If it ends in that very moment, bash may have lost
+# its code (-1 in 5.2, 127 in others): what it then ended by is the signal.
+signalled=
 while wait "$payload"; status=$?; [ -n "$interrupted" ]; do
   interrupted=
+  signalled=$status
 done
-exit "$status"
+case $status in
+  -1 | 127) exit "${signalled:-$status}" ;;
+  *) exit "$status" ;;
+esac

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,12 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 
 
 def wait_for(path: Path) -> None:
+    wait_until(path.exists)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
     ends = time.monotonic() + 20
-    while not path.exists():
+    while not reached():
         assert time.monotonic() < ends
         time.sleep(0.02)
 
@@ -89,7 +94,8 @@ def task(array: str, number: int) -> dict[str, str]:
 
 def test_each_task_of_a_sweep_runs_and_again_when_it_is_requeued(tmp_path: Path) -> None:
     payload = "echo $FIREFLY_TASK of $FIREFLY_TASKS as $SLURM_ARRAY_TASK_ID"
-    tasks = [start(tmp_path, payload, str(535 + number), **task("534", number)) for number in range(3)]
+    first = start(tmp_path, payload, "535", **task("534", 0))
+    tasks = [first, *(again(tmp_path, str(535 + number), **task("534", number)) for number in (1, 2))]
     assert [end(one) for one in tasks] == [(0, f"{number} of 3 as {number}\n", "") for number in range(3)]
     assert end(again(tmp_path, "536", **task("534", 1))) == (0, "1 of 3 as 1\n", "")
 
@@ -140,3 +146,29 @@ def test_a_payload_that_is_killed_is_no_success(tmp_path: Path) -> None:
     wait_for(tmp_path / "ready")
     process.send_signal(signal.SIGTERM)
     assert end(process)[0] == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM"])
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_signal_in_the_moment_of_the_end_does_not_hide_it(tmp_path: Path, name: str, code: int) -> None:
+    process = start(tmp_path, f"trap 'exit {code}' HUP; touch ready; while :; do sleep 0.01; done")
+    wait_for(tmp_path / "ready")
+    process.send_signal(signal.SIGSTOP)
+    payload = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
+    os.kill(int(payload), signal.SIGHUP)
+    wait_until(lambda: "(zombie)" in Path(f"/proc/{payload}/status").read_text())
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    process.send_signal(signal.SIGCONT)
+    assert end(process)[0] == code
+
+
+def test_a_payload_that_is_killed_together_with_its_script_says_so(tmp_path: Path) -> None:
+    """As the scheduler ends a job. Bash loses the code of a child then, once in five times or so."""
+    for _ in range(40):
+        process = start(tmp_path, "touch ready; exec sleep 30")
+        wait_for(tmp_path / "ready")
+        payload = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(payload), signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert end(process)[0] == 128 + signal.SIGTERM
+        (tmp_path / "ready").unlink()
