@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from tests.cluster.one_machine import CHECKOUT, MARK, SlurmCluster, control
+from tests.cluster.one_machine import CHECKOUT, MARK, SlurmCluster, control, until
 
 NAME, PREFIX = f"test_{MARK}", f"fp-{MARK}-"
 
@@ -20,10 +20,19 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
     was_up = control("status", "--state", str(state)).returncode == 0
     up = control("up", "--state", str(state), "--name", NAME, "--prefix", PREFIX)
     assert up.returncode == 0, up.stdout + up.stderr
-    yield SlurmCluster(state, NAME, PREFIX)
+    cluster = SlurmCluster(state, NAME, PREFIX)
+    _end_what_was_left(cluster)
+    yield cluster
     if not was_up:
         down = control("down", "--state", str(state))
         assert down.returncode == 0, down.stdout + down.stderr
+
+
+def _end_what_was_left(cluster: SlurmCluster) -> None:
+    """A test that failed, or was stopped, may have left jobs on the GPUs that the next one needs."""
+    for state in ("PENDING", "RUNNING", "SUSPENDED"):
+        cluster.said("scancel", f"--state={state}")
+    until(lambda: not cluster.said("squeue", "--noheader"), 60)
 
 
 @pytest.fixture

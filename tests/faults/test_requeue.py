@@ -29,11 +29,6 @@ def ran_for(world: World, job: Job) -> str:
     return world.slurm.said("squeue", "-h", "-j", job.scheduler_id, "-o", "%M")
 
 
-def run_again(world: World, job: Job) -> None:
-    """A requeued job would wait two minutes."""
-    world.slurm.said("scontrol", "update", f"jobid={job.scheduler_id}", "starttime=now")
-
-
 def running(job: Job) -> bool:
     return job.state == State.RUNNING
 
@@ -57,7 +52,7 @@ def test_a_requeue_on_node_failure(world: World) -> None:
     world.poll_until(job, running)
     node_breaks(world, job)
     world.poll_until(job, lambda job: job.state == State.QUEUED)
-    run_again(world, job)
+    world.run_again(job.scheduler_id)
 
     exactly_one(world, job)
     assert both_runs_are_charged(world)
@@ -72,7 +67,7 @@ def test_the_first_runs_record_comes_alone(world: World) -> None:
     until(lambda: booked(world))
     world.slurm.stop("slurmdbd")
     try:
-        run_again(world, job)
+        world.run_again(job.scheduler_id)
         until(lambda: world.in_queue(job.scheduler_id)[0] == "COMPLETED")
     finally:
         world.slurm.start("slurmdbd")
