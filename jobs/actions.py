@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounting import ledger
-from accounting.models import Allocation, AllocationState, Capability, Cluster, Partition
-from accounting.units import hours, worst_case
-from jobs import lifecycle, pressure, tasks
+from accounting.models import Capability, Cluster, Partition
+from jobs import lifecycle, pressure, quoting, tasks
 from jobs.identity import account_for
 from jobs.models import (
     Association,
@@ -52,57 +47,6 @@ class Refused(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class Quote:
-    """What a job would cost at most and leave, in GPU-seconds, before it is submitted."""
-
-    cost: int
-    factor: Decimal
-    allocation: Allocation | None
-    balance: ledger.Balance | None
-    problem: str = ""  # why it can't be submitted, in words
-    allowance: ledger.Allowance | None = None  # of the person, where the PI set a cap
-
-    @property
-    def after(self) -> int:
-        return (self.balance.available if self.balance else 0) - self.cost
-
-    @property
-    def left(self) -> int:
-        """What this person can use of it now."""
-        available = self.balance.available if self.balance else 0
-        return min(available, self.allowance.left) if self.allowance else available
-
-
-def quote(
-    *,
-    by: User,
-    project: Project,
-    partition: Partition,
-    gpus: int,
-    time_limit_minutes: int,
-    task_count: int = 1,
-) -> Quote:
-    """The worst case of a job, against what the project and the person have left on that cluster. Reads only.
-
-    It is paid by the allocation that ends first, of those that have enough for it.
-    """
-    now = timezone.now()
-    factor = partition.factor_at(now)
-    cost = worst_case(gpus, time_limit_minutes, factor, tasks=task_count)
-    allocations = Allocation.objects.filter(project=project, cluster=partition.cluster_id)
-    candidates = list(allocations.active(now.date()).order_by("end", "pk"))
-    if not candidates:
-        return Quote(cost, factor, None, None, _no_hours(list(allocations)))
-    balances = ledger.balances(candidates)
-    allowances = ledger.allowances(candidates, by)
-    offers = [Quote(cost, factor, a, balances[a.pk], allowance=allowances.get(a.pk)) for a in candidates]
-    best = next((offer for offer in offers if not _obstacle(offer)), None) or max(
-        offers, key=lambda o: o.left
-    )
-    return replace(best, problem=_obstacle(best))
-
-
 @transaction.atomic
 def create_and_submit(
     *,
@@ -131,24 +75,18 @@ def create_and_submit(
     if earlier is not None:
         return earlier
     check_accepted(by)
-    _check_open(by, project, partition)
+    _check_open(project, partition)
     pressure.check(by=by, project=project, cluster=partition.cluster)
     _check_files(by, [script, *inputs])
-    offer = quote(
-        by=by,
-        project=project,
-        partition=partition,
-        gpus=gpus,
-        time_limit_minutes=time_limit_minutes,
-        task_count=task_count,
-    )
-    if offer.allocation is None or offer.problem:
-        raise Refused("", offer.problem)
+    price = quoting.price_of(partition, gpus, time_limit_minutes, task_count)
+    payer, problem = quoting.payer_of(price, by=by, project=project, partition=partition)
+    if payer is None:
+        raise Refused("", problem)
     job = Job.objects.create(
         token=token,
         owner=by,
         project=project,
-        allocation=offer.allocation,
+        allocation=payer,
         cluster=partition.cluster,
         partition=partition,
         name=name,
@@ -158,13 +96,13 @@ def create_and_submit(
         tasks_at_once=tasks_at_once,
     )
     try:
-        ledger.hold(offer.allocation, offer.cost, reference=job.token, person=by)
+        ledger.hold(payer, price.cost, reference=job.token, person=by)
     except ledger.NotEnough as short:
-        raise Refused("", _too_little(short.wanted, short.balance)) from short
+        raise Refused("", quoting.too_little(short.wanted, short.balance)) from short
     except ledger.OverCap as over:
-        raise Refused("", _over_cap(over.wanted, over.allowance)) from over
+        raise Refused("", quoting.over_cap(over.wanted, over.allowance)) from over
     except ledger.NotUsable as gone:
-        raise Refused("", _no_hours([ledger.lock(offer.allocation)])) from gone
+        raise Refused("", quoting.no_hours(project, partition)) from gone
     JobFile.objects.bulk_create(
         JobFile(job=job, kind=kind, path=upload.path, size=upload.size, sha256=upload.sha256, upload=upload)
         for kind, upload in [
@@ -180,7 +118,7 @@ def create_and_submit(
         project=project,
         gpus=gpus,
         time_limit_minutes=time_limit_minutes,
-        held=offer.cost,
+        held=price.cost,
         **({"tasks": task_count} if job.is_sweep else {}),
     )
     if account.associations.filter(made_at=None).exists():
@@ -288,7 +226,7 @@ def _check_readable(by: User, job: Job) -> None:
         raise PermissionDenied(str(REFUSALS[Permission.READ_LAB_FILES]))
 
 
-def _check_open(by: User, project: Project, partition: Partition) -> None:
+def _check_open(project: Project, partition: Partition) -> None:
     if project.state != Project.State.ACTIVE:
         raise Refused(
             "project",
@@ -297,17 +235,6 @@ def _check_open(by: User, project: Project, partition: Partition) -> None:
         )
     if not partition.cluster.accepts_jobs:
         raise Refused("partition", _("This cluster takes no jobs through the portal."))
-    unfinished = Job.objects.filter(owner=by).unfinished().count()
-    if unfinished >= settings.JOBS_IN_FLIGHT_PER_PERSON:
-        raise Refused(
-            "",
-            ngettext(
-                "You have %(count)s unfinished job, the most that one person may have. Wait until it has ended.",
-                "You have %(count)s unfinished jobs, the most that one person may have. Wait until some have ended.",
-                unfinished,
-            )
-            % {"count": unfinished},
-        )
 
 
 def _check_files(by: User, uploads: Sequence[Upload]) -> None:
@@ -322,44 +249,3 @@ def _check_files(by: User, uploads: Sequence[Upload]) -> None:
         raise Refused(
             "uploads", _("There are two files named “%(path)s”. Remove or rename one.") % {"path": twice}
         )
-
-
-def _obstacle(offer: Quote) -> str:
-    """Why this allocation can't pay for the job, in words; empty if it can."""
-    if offer.balance and offer.cost > offer.balance.available:
-        return _too_little(offer.cost, offer.balance)
-    if offer.allowance and offer.cost > offer.allowance.left:
-        return _over_cap(offer.cost, offer.allowance)
-    return ""
-
-
-def _no_hours(allocations: Sequence[Allocation]) -> str:
-    """Why none of the project's allocations on the cluster can be used today."""
-    today = timezone.now().date()
-    for allocation in allocations:
-        if allocation.state_on(today) == AllocationState.SUSPENDED:
-            return _(
-                "The centre has suspended this project's hours on this cluster: “%(reason)s”. "
-                "Jobs that were submitted before go on."
-            ) % {"reason": allocation.suspension_reason}
-    return _("This project has no GPU-hours on this cluster now. Its PI can ask for some.")
-
-
-def _too_little(wanted: int, balance: ledger.Balance) -> str:
-    return _(
-        "This job could use up to %(wanted)s GPU-hours, but only %(available)s are available "
-        "(%(held)s more are held for unfinished jobs). Ask for fewer GPUs or less time, or ask your PI for more hours."
-    ) % {"wanted": hours(wanted), "available": hours(max(balance.available, 0)), "held": hours(balance.held)}
-
-
-def _over_cap(wanted: int, allowance: ledger.Allowance) -> str:
-    return _(
-        "This job could use up to %(wanted)s GPU-hours, but of the %(cap)s that your PI lets you use, %(left)s are left "
-        "(%(used)s are used, %(held)s held for your unfinished jobs). Ask for fewer GPUs or less time, or ask your PI."
-    ) % {
-        "wanted": hours(wanted),
-        "cap": hours(allowance.cap),
-        "left": hours(max(allowance.left, 0)),
-        "used": hours(allowance.used),
-        "held": hours(allowance.held),
-    }

@@ -151,7 +151,7 @@ class ShapeForm(forms.Form):
 
     @property
     def shape(self) -> dict[str, Any]:
-        """Of each task: what `actions.quote` and `actions.create_and_submit` ask for."""
+        """Of each task: what `quoting.quote` and `actions.create_and_submit` ask for."""
         return {
             name: self.cleaned_data[name] for name in ("project", "partition", "gpus", "time_limit_minutes")
         }

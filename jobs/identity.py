@@ -23,14 +23,13 @@ def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccoun
 
     Whoever comes back gets the same name again; what was taken away is made anew.
     """
-    account = ClusterAccount.objects.filter(user=user, cluster=cluster).first() or _ask(user, cluster)
-    account = ClusterAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
+    locked = ClusterAccount.objects.select_for_update(no_key=True)
+    account = locked.filter(user=user, cluster=cluster).first() or locked.get(pk=_ask(user, cluster).pk)
     if account.state == ClusterAccount.State.DISABLED:
         _ask_again(account)
-    Association.objects.get_or_create(account=account, project=project)
-    account.associations.filter(project=project, ended_at__isnull=False).update(
-        made_at=None, ended_at=None, removed_at=None
-    )
+    association, _new = Association.objects.get_or_create(account=account, project=project)
+    if association.ended_at is not None:
+        account.associations.filter(pk=association.pk).update(made_at=None, ended_at=None, removed_at=None)
     return account
 
 

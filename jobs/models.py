@@ -58,7 +58,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(state__in=states.UNFINISHED)
 
     def unsent(self) -> JobQuerySet:
-        return self.filter(state__in=(states.State.NEW, states.State.SUBMITTING))
+        return self.filter(state__in=states.UNSENT)
 
     def set_aside(self) -> JobQuerySet:
         """Sending failed so often that it is not tried again before staff have looked."""

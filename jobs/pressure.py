@@ -1,4 +1,4 @@
-"""How much may wait before more is refused for a while: jobs not sent yet, and jobs submitted within a minute.
+"""How much may be under way before more is refused for a while: jobs not ended, not sent yet, submitted within a minute.
 
 It protects the way to the cluster, not anybody's hours: whoever is told to wait loses nothing, and tries again.
 """
@@ -11,13 +11,16 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounting.models import Cluster
 from jobs.models import Job
+from jobs.states import UNSENT
 from portal.models import Project, User
 
 MINUTE = timedelta(minutes=1)
 DRAIN_SECONDS = 30  # until then some of those that wait were sent, if the cluster answers
+RUN_SECONDS = 60  # jobs take their time: it is worth no earlier look
 
 
 class Busy(Exception):
@@ -32,14 +35,28 @@ class Busy(Exception):
 def check(*, by: User, project: Project, cluster: Cluster) -> None:
     """Raises Busy. Two queries."""
     _check_pace(by)
-    mine, ours, all_there = Q(owner=by), Q(project=project), Q(cluster=cluster)
+    mine, unsent = Q(owner=by), Q(state__in=UNSENT)
+    ours, all_there = unsent & Q(project=project), unsent & Q(cluster=cluster)
     waiting = (
-        Job.objects.unsent()
+        Job.objects.unfinished()
         .filter(mine | ours | all_there)
         .aggregate(
-            mine=Count("pk", filter=mine), ours=Count("pk", filter=ours), all=Count("pk", filter=all_there)
+            unfinished=Count("pk", filter=mine),
+            mine=Count("pk", filter=mine & unsent),
+            ours=Count("pk", filter=ours),
+            all=Count("pk", filter=all_there),
         )
     )
+    if waiting["unfinished"] >= settings.JOBS_IN_FLIGHT_PER_PERSON:
+        raise Busy(
+            ngettext(
+                "You have %(count)s unfinished job, the most that one person may have. Wait until it has ended.",
+                "You have %(count)s unfinished jobs, the most that one person may have. Wait until some have ended.",
+                waiting["unfinished"],
+            )
+            % {"count": waiting["unfinished"]},
+            RUN_SECONDS,
+        )
     if waiting["mine"] >= settings.JOBS_UNSENT_PER_PERSON:
         raise Busy(
             _(

@@ -18,6 +18,7 @@ class State(models.TextChoices):
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 UNFINISHED = tuple(state for state in State if state not in FINAL)
+UNSENT = (State.NEW, State.SUBMITTING)
 ON_CLUSTER = frozenset({State.QUEUED, State.RUNNING})  # what a poll can move
 
 # Back-steps: submitting → new (surely not sent), running → queued (requeue).

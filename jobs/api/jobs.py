@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounting.models import Cluster, Partition
-from jobs import actions, cost, notices, reasons
+from jobs import actions, cost, notices, quoting, reasons
 from jobs.files import LOGS
 from jobs.forms import (
     MAX_FILES,
@@ -234,7 +234,7 @@ class NewJobSerializer(ShapeSerializer):
         }
 
 
-class QuoteSerializer(serializers.Serializer[actions.Quote]):
+class QuoteSerializer(serializers.Serializer[quoting.Quote]):
     cost = serializers.IntegerField(help_text="GPU-seconds, at most.")
     factor = serializers.DecimalField(max_digits=8, decimal_places=4)
     allocation = serializers.IntegerField(source="allocation.pk", default=None, allow_null=True)
@@ -441,5 +441,5 @@ class Quote(APIView):
         body.is_valid(raise_exception=True)
         form = ShapeForm(user, body.form_data(user))
         checked(form)
-        offer = actions.quote(by=user, task_count=form.task_count, **form.shape)
+        offer = quoting.quote(by=user, task_count=form.task_count, **form.shape)
         return Response(QuoteSerializer(offer).data)

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import trigger_client_event
 
 from accounting.models import Cluster, Partition
-from jobs import actions, maintenance, notices, samples, scripts, uploads
+from jobs import actions, maintenance, notices, quoting, samples, scripts, uploads
 from jobs.account_words import awaited_by
 from jobs.context import clusters_seen
 from jobs.forms import KeptFile, ShapeForm, SubmitForm, chosen_script, mine, partitions_open, sealed_token
@@ -226,7 +226,7 @@ def check(request: PersonRequest) -> HttpResponse:
     prefill = _prefill(request, script) if script else {}
     form = ShapeForm(request.user, _filled(request.POST, prefill))
     fits = form.is_valid()
-    offer = actions.quote(by=request.user, task_count=form.task_count, **form.shape) if fits else None
+    offer = quoting.quote(by=request.user, task_count=form.task_count, **form.shape) if fits else None
     touched = [form[name] for name in form.errors if request.POST.get(name) and name in form.fields]
     context = {
         "offer": offer,

@@ -23,7 +23,7 @@ from accounting.models import (
     Tranche,
 )
 from accounting.usage import record_runs
-from jobs.actions import quote
+from jobs.quoting import quote
 from portal import mailing
 from portal.models import OutgoingMail, Project, User
 from portal.transitions import Overtaken

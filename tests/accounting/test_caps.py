@@ -15,7 +15,7 @@ from accounting.actions.caps import capped_people, set_caps
 from accounting.ledger import OverCap
 from accounting.models import Allocation, Hold, Partition, PersonCap
 from accounting.usage import Attribution, record_runs
-from jobs.actions import Refused, create_and_submit, quote
+from jobs.actions import Refused, create_and_submit
 from portal.models import Project, User
 from tests.factories import AllocationFactory, MembershipFactory, RunFactory
 from tests.jobs.at_hand import uploaded

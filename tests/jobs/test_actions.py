@@ -17,6 +17,7 @@ from accounting import ledger
 from accounting.models import Allocation, Hold, Partition
 from jobs import actions
 from jobs.models import Association, ClusterAccount, Job, JobFile, Upload
+from jobs.pressure import Busy
 from jobs.states import State
 from portal.models import AuditEvent, Lab, Project, Role, User
 from tests.conftest import Bell
@@ -178,7 +179,7 @@ def test_two_files_whose_names_differ_in_case_are_refused(submit: Callable[..., 
 def test_a_person_may_not_fill_the_cluster_alone(submit: Callable[..., Job], settings: Settings) -> None:
     settings.JOBS_IN_FLIGHT_PER_PERSON = 1
     submit()
-    with pytest.raises(actions.Refused, match="You have 1 unfinished job"):
+    with pytest.raises(Busy, match="You have 1 unfinished job"):
         submit()
 
 
