@@ -40,7 +40,6 @@ def send_waiting(cluster_id: int) -> None:
     if not health.may_try(cluster_id):
         return
     cluster = Cluster.objects.get(pk=cluster_id)
-    _drop_unwanted(cluster)
     waiting = _waiting(cluster)
     if not waiting:
         return
@@ -52,6 +51,12 @@ def send_waiting(cluster_id: int) -> None:
         return
     _send_side_by_side(cluster, waiting, budgets, door.site.logins_at_once)
     pace.soon(cluster_id)
+
+
+def drop_unwanted(cluster_id: int) -> None:
+    """Jobs that were to be cancelled while a try to send them came back."""
+    for job in Job.objects.filter(cluster=cluster_id, state=State.NEW, cancel_requested_at__isnull=False):
+        lifecycle.finish(job, State.CANCELLED, reason="CancelledBeforeSent")
 
 
 def resolve_unclear(cluster_id: int) -> None:
@@ -100,12 +105,6 @@ def cancel_wanted(cluster_id: int) -> None:
 def _report(cluster: Cluster, doing: str, error: Exception) -> None:
     log.warning("cluster %s: %s failed: %s", cluster.name, doing, error)
     health.failed(cluster, error)
-
-
-def _drop_unwanted(cluster: Cluster) -> None:
-    """Jobs that were to be cancelled while a try to send them came back."""
-    for job in Job.objects.filter(cluster=cluster, state=State.NEW, cancel_requested_at__isnull=False):
-        lifecycle.finish(job, State.CANCELLED, reason="CancelledBeforeSent")
 
 
 def _waiting(cluster: Cluster) -> dict[str, list[Job]]:

@@ -82,7 +82,8 @@ def _files_of(jobs: Sequence[Job]) -> Files:
 
 
 def _send(door: Door, username: str, jobs: Sequence[Job], files: Files, budgets: Mapping[int, str]) -> None:
-    claimed = lifecycle.claim(entitled(jobs))
+    claimed = lifecycle.claim(jobs)
+    end_unentitled([job for job in jobs if job not in claimed])
     try:
         specs = [spec for job in claimed if (spec := _packed(door, username, job, files[job.pk], budgets))]
         answers = door.submit(username, specs) if specs else []
@@ -97,13 +98,13 @@ def _send(door: Door, username: str, jobs: Sequence[Job], files: Files, budgets:
     _take(claimed, answers)
 
 
-def entitled(jobs: Sequence[Job]) -> list[Job]:
-    """Those that may still run, as the database says now: people leave, and projects close, at any moment."""
-    ended = why_each_ended(jobs)
+def end_unentitled(jobs: Sequence[Job]) -> bool:
+    """End those that may not run any more: people leave, and projects close, at any moment. True if there was one."""
+    ended = why_each_ended(jobs) if jobs else {}
     for job in jobs:
         if job.pk in ended:
             lifecycle.finish(job, State.FAILED, reason=ended[job.pk])
-    return [job for job in jobs if job.pk not in ended]
+    return bool(ended)
 
 
 def _others_are_let_in(door: Door) -> bool:
@@ -138,7 +139,7 @@ def _packed(
     small: tuple[SmallFile, ...] = ()
     if sum(file.size for file in files) <= SMALL:
         small = tuple(_small(file, stored_at) for file, stored_at in unsent)
-    elif not arrived(door, username, job, unsent) or not entitled([job]):  # they may have taken long
+    elif not arrived(door, username, job, unsent) or end_unentitled([job]):  # they may have taken long
         return None
     return spec_of(
         job,

@@ -38,6 +38,7 @@ def note_worker(part: str) -> None:
 @shared_task
 def dispatch(cluster_id: int) -> None:
     dispatching.send_waiting(cluster_id)
+    dispatching.drop_unwanted(cluster_id)
 
 
 @shared_task

@@ -16,6 +16,7 @@ from accounting.ledger import OverCap
 from accounting.models import Allocation, Hold, Partition, PersonCap
 from accounting.usage import Attribution, record_runs
 from jobs.actions import Refused, create_and_submit
+from jobs.quoting import quote
 from portal.models import Project, User
 from tests.factories import AllocationFactory, MembershipFactory, RunFactory
 from tests.jobs.at_hand import uploaded

@@ -9,6 +9,7 @@ from accounting.models import Allocation
 from jobs import lifecycle
 from jobs.models import Job
 from jobs.states import FINAL, MOVES, State
+from portal.models import User
 from portal.transitions import IllegalMove, move
 from tests.factories import JobFactory
 
@@ -34,8 +35,8 @@ def test_final_is_final() -> None:
     assert {state for state in State if not MOVES[state]} == FINAL
 
 
-def test_only_one_of_two_who_believe_the_same_moves_it() -> None:
-    job = JobFactory.create(state=State.NEW)
+def test_only_one_of_two_who_believe_the_same_moves_it(mei: User, allocation: Allocation) -> None:
+    job = JobFactory.create(owner=mei, allocation=allocation, state=State.NEW)
     mine, yours = Job.objects.get(pk=job.pk), Job.objects.get(pk=job.pk)
     assert lifecycle.claim([mine])
     assert not lifecycle.claim([yours])

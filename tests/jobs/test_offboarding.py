@@ -175,9 +175,10 @@ def test_nothing_is_sent_from_the_moment_of_leaving(
 ) -> None:
     """Before anybody flagged anything, and though the person is in the memory of the worker."""
     job = submitted(mei, project, a100)
-    assert sending.entitled([job])
+    assert not sending.end_unentitled([job])
     leaves(User.objects.get(pk=mei.pk))
-    assert not sending.entitled([job])
+    assert not lifecycle.claim([job])
+    assert sending.end_unentitled([job])
     assert (job.state, job.reason) == (State.FAILED, "NoLongerMember")
 
 
@@ -187,7 +188,7 @@ def test_a_job_on_its_way_is_not_sent_either(
     job = submitted(mei, project, a100)
     lifecycle.claim([job])
     leaves(User.objects.get(pk=mei.pk))
-    assert not sending.entitled([job])
+    assert sending.end_unentitled([job])
     assert job.state == State.FAILED
 
 
