@@ -39,8 +39,6 @@ def follow(
     for job, entries in alive:
         if any(entry.nodes and entry.job_id_raw not in running for entry in entries):
             continue
-        if not entries[0].nodes and entries[0].scheduler_id == job.scheduler_id:
-            continue  # a plain job that waits
         cost = sum(_cost(job, entry, running.get(entry.job_id_raw), partitions) for entry in entries)
         if job.is_sweep:
             cost += _unseen(job, len(entries)) * _task(job, partitions)
@@ -58,9 +56,14 @@ def follow(
 def _alive(
     jobs: Mapping[str, Job], queue: Iterable[QueueEntry]
 ) -> Sequence[tuple[Job, Sequence[QueueEntry]]]:
-    """Each job with its entries that wait or run: one, or an array's tasks (530_1), or a het job's components (537+0)."""
+    """Each job with its entries that wait or run: one, or an array's tasks (530_1), or a het job's components (537+0).
+
+    A plain job that waits is left out: nothing is known of it but what it asked for.
+    """
     found: dict[str, list[QueueEntry]] = defaultdict(list)
     for entry in queue:
+        if not entry.nodes and entry.scheduler_id in jobs:
+            continue
         number = entry.scheduler_id.partition("_")[0].partition("+")[0]
         job = jobs.get(number)
         if job and job.token == entry.token and job.state not in FINAL:
