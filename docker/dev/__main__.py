@@ -14,7 +14,7 @@ usage: ./dev COMMAND …
                        --once   do the main job by itself, compare the figures, stop
                        --fresh  start over with new data
   test [ARGS]        all tests on real parts; with pytest's arguments, those tests (--postgres: not on SQLite)
-                       --long   the randomized soak and chaos take half an hour each instead of three minutes
+                       --long   soak and chaos take half an hour each, endurance an hour, instead of minutes
   check              format, lint, types, import arrows, migrations, templates, lock files, shell scripts
   manage COMMAND …   manage.py on the demo's database, or on the one that DATABASE_URL names
   slurm COMMAND …    a Slurm command inside the demo's cluster: ./dev slurm squeue

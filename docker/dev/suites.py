@@ -35,8 +35,12 @@ UNIT_RUN = ["-m", UNITS, "-n", "auto"]  # on all cores, each with a database of 
 PARTS = "cluster or e2e"
 LANES = 2  # clusters side by side: most of what runs on one waits for it
 LONG = "--long"
-# Instead of 3: tests/cluster/test_soak.py and tests/faults/test_chaos.py.
-LONG_RUNS = {"FIREFLY_SOAK_MINUTES": "30", "FIREFLY_CHAOS_MINUTES": "30"}
+# Instead of a few: tests/cluster/test_soak.py, tests/faults/test_chaos.py, tests/cluster/test_endurance.py.
+LONG_RUNS = {
+    "FIREFLY_SOAK_MINUTES": "30",
+    "FIREFLY_CHAOS_MINUTES": "30",
+    "FIREFLY_ENDURANCE_MINUTES": "60",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Outcome:
 
 
 def test(words: list[str]) -> int:
-    """All suites, or with pytest's arguments those tests. 0 only if every test passed. --long: soak and chaos take half an hour."""
+    """All suites, or with pytest's arguments those tests. 0 only if every test passed. --long: soak and chaos take half an hour each, endurance an hour."""
     rights.become_root("Testing on a real Slurm and PostgreSQL")
     services.end_on_signals()
     with running.only_one("test"):
