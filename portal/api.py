@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.views import set_rollback
 
 from portal.models import User
+from portal.transitions import Overtaken
 
 PROBLEM = "application/problem+json"
 SLUG = re.compile(r"[-a-zA-Z0-9_.]{1,100}\Z", re.ASCII)
@@ -85,6 +86,8 @@ def _known(error: Exception) -> exceptions.APIException | None:
         return exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied(str(error) or None)
+    if isinstance(error, Overtaken):
+        return Conflict(str(error))
     return error if isinstance(error, exceptions.APIException) else None
 
 

@@ -29,11 +29,10 @@ from accounting.models import (
 )
 from accounting.reports import lives, spending
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, NoBodySerializer, Pages, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, NoBodySerializer, Pages, StrictSerializer, WholeNumber, person
 from portal.models import Project
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 NUMBER = r"[0-9]{1,18}"
 
@@ -240,10 +239,7 @@ class Allocations(Endpoints[Allocation]):
         allocation = self.get_object()
         body = self.get_serializer_class()(data=request.data)
         body.is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), allocation=allocation, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), allocation=allocation, **body.validated_data)
         return Response(self._with_balance([self.get_object()])[0])
 
     def _with_balance(self, allocations: Sequence[Allocation]) -> Any:

@@ -17,9 +17,8 @@ from accounting.api.asking import NUMBER
 from accounting.forms.fields import check_soon
 from accounting.models import Call, Cluster
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, NoBodySerializer, Slug, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, NoBodySerializer, Slug, StrictSerializer, WholeNumber, person
 from portal.permissions import Permission, check_permission, has_permission
-from portal.transitions import Overtaken
 
 
 class CallSerializer(serializers.ModelSerializer[Call]):
@@ -81,10 +80,7 @@ class Calls(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Call]):
         """Take no more requests from now on."""
         call = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            actions.close_call(by=person(request), call=call)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        actions.close_call(by=person(request), call=call)
         return Response(CallSerializer(self.get_object()).data)
 
     def _body(self, request: Request) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from rest_framework.response import Response
 
 from accounting.actions import closing as actions
 from accounting.api.projects import ProjectSerializer
-from portal.api import Conflict, Endpoints, StrictSerializer, person
+from portal.api import Endpoints, StrictSerializer, person
 from portal.models import Lab, Project
-from portal.transitions import Overtaken
 
 
 class WhySerializer(StrictSerializer):
@@ -81,7 +80,4 @@ def _do(deed: Callable[..., Any], request: Request, **thing: Any) -> None:
     """Check the body, call one action."""
     body = WhySerializer(data=request.data)
     body.is_valid(raise_exception=True)
-    try:
-        deed(by=person(request), **thing, **body.validated_data)
-    except Overtaken as overtaken:
-        raise Conflict(str(overtaken)) from None
+    deed(by=person(request), **thing, **body.validated_data)

@@ -17,10 +17,9 @@ from accounting.actions.prices import InThePast, set_factor
 from accounting.forms.fields import check_soon
 from accounting.models import ChargeFactor, Cluster, Partition, Policy, policy_of
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, Pages, Slug, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, Pages, Slug, StrictSerializer, WholeNumber, person
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 RULES = (
     "grant_at_once_up_to",
@@ -141,6 +140,4 @@ class Policies(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Clust
             price = set_factor(by=person(request), **body.validated_data)
         except InThePast as past:
             raise serializers.ValidationError({"valid_from": [str(past)]}) from None
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
         return Response(PriceSerializer(price).data, status=201)

@@ -14,10 +14,9 @@ from rest_framework.response import Response
 
 from accounting.actions import corrections, refunds
 from accounting.models import BalanceDifference, Correction, RefundProposal
-from portal.api import Conflict, Endpoints, StrictSerializer, person
+from portal.api import Endpoints, StrictSerializer, person
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 NUMBER = r"[0-9]{1,18}"
 
@@ -165,8 +164,5 @@ def _done(view: Any, deed: Callable[..., Any], request: Request, name: str, answ
     check_confirmed(request._request)
     body = view.get_serializer_class()(data=request.data)
     body.is_valid(raise_exception=True)
-    try:
-        deed(by=person(request), **{name: thing}, **body.validated_data)
-    except Overtaken as overtaken:
-        raise Conflict(str(overtaken)) from None
+    deed(by=person(request), **{name: thing}, **body.validated_data)
     return Response(answer(view.get_object()).data)

@@ -11,9 +11,8 @@ from rest_framework.response import Response
 
 from accounting.actions.quarantine import look_at_record
 from accounting.models import Cluster, QuarantinedRecord
-from portal.api import Conflict, Endpoints, StrictSerializer, person
+from portal.api import Endpoints, StrictSerializer, person
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class QuarantinedSerializer(serializers.ModelSerializer[QuarantinedRecord]):
@@ -50,8 +49,5 @@ class Quarantine(mixins.ListModelMixin, Endpoints[QuarantinedRecord]):
         check_permission(person(request), Permission.KEEP_COLLECTING)
         body = NoteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        try:
-            look_at_record(by=person(request), quarantined=record, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        look_at_record(by=person(request), quarantined=record, **body.validated_data)
         return Response(QuarantinedSerializer(record).data)

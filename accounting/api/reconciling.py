@@ -12,10 +12,9 @@ from rest_framework.response import Response
 from accounting.actions import reconciling as actions
 from accounting.api.asking import NUMBER
 from accounting.models import Cluster, Discrepancy, Outcome, Reconciliation
-from portal.api import Conflict, Endpoints, StrictSerializer, person
+from portal.api import Endpoints, StrictSerializer, person
 from portal.models import User
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class DiscrepancySerializer(serializers.ModelSerializer[Discrepancy]):
@@ -88,10 +87,7 @@ class Discrepancies(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[
         discrepancy = self.get_object()
         body = ExplanationSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        try:
-            actions.explain(by=person(request), discrepancy=discrepancy, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        actions.explain(by=person(request), discrepancy=discrepancy, **body.validated_data)
         return Response(DiscrepancySerializer(discrepancy).data)
 
 

@@ -21,9 +21,8 @@ from accounting.api.wishes import RequestSerializer
 from accounting.forms.awards import MOST_TRANCHES, check_award, check_new_end, check_tranches, grants_hours
 from accounting.models import COMMENTABLE, AllocationRequest, Review
 from accounting.units import MAX_GPU_SECONDS
-from portal.api import Conflict, Endpoints, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, StrictSerializer, WholeNumber, person
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 FIELDS = {name for name, _label in COMMENTABLE}
 
@@ -143,8 +142,5 @@ class Decisions(Endpoints[AllocationRequest]):
         context = {**self.get_serializer_context(), "asked": asked}
         body = self.get_serializer_class()(data=request.data, context=context)
         body.is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), request=asked, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), request=asked, **body.validated_data)
         return Response(RequestSerializer(self.get_object(), context=context).data)

@@ -10,16 +10,12 @@ from rest_framework import exceptions
 from rest_framework.serializers import as_serializer_error
 
 from accounting.actions.missing import Unfinished
-from portal.api import Conflict
-from portal.transitions import Overtaken
 
 
 def said(deed: Callable[..., Any], **told: Any) -> Any:
     """Do it, and say by problem documents what stands against it."""
     try:
         return deed(**told)
-    except Overtaken as overtaken:
-        raise Conflict(str(overtaken)) from None
     except Unfinished as unfinished:
         sentences = {field or "non_field_errors": [text] for field, text in unfinished.sentences.items()}
         raise exceptions.ValidationError(sentences) from None

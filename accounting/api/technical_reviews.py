@@ -18,10 +18,9 @@ from accounting.actions import technical_reviews as actions
 from accounting.api.asking import NUMBER, requests_in_sight
 from accounting.forms.fields import check_start
 from accounting.models import AllocationRequest, TechnicalReview
-from portal.api import Conflict, Endpoints, NoBodySerializer, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, NoBodySerializer, StrictSerializer, WholeNumber, person
 from portal.models import User
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class TechnicalReviewSerializer(serializers.ModelSerializer[TechnicalReview]):
@@ -82,10 +81,7 @@ class RequestReviews(Endpoints[AllocationRequest]):
         check_permission(person(request), Permission.ASK_FOR_REVIEW)
         body = AskSerializer(data=request.data, context={**self.get_serializer_context(), "asked": asked})
         body.is_valid(raise_exception=True)
-        try:
-            review = actions.ask_for_review(by=person(request), request=asked, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        review = actions.ask_for_review(by=person(request), request=asked, **body.validated_data)
         return Response(TechnicalReviewSerializer(review).data, status=201)
 
 
@@ -120,8 +116,5 @@ class TechnicalReviews(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoin
         review = self.get_object()
         body = self.get_serializer_class()(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), review=review, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), review=review, **body.validated_data)
         return Response(TechnicalReviewSerializer(review).data)

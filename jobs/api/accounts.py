@@ -13,9 +13,8 @@ from accounting.models import Cluster
 from jobs import actions
 from jobs.account_words import in_words
 from jobs.models import ClusterAccount
-from portal.api import Conflict, Endpoints, NoBodySerializer, person
+from portal.api import Endpoints, NoBodySerializer, person
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class ClusterAccountSerializer(serializers.ModelSerializer[ClusterAccount]):
@@ -65,8 +64,5 @@ class ClusterAccounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint
         account = self.get_object()
         check_permission(person(request), Permission.APPROVE_ACCOUNTS)
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            actions.approve_account(by=person(request), account=account)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        actions.approve_account(by=person(request), account=account)
         return Response(ClusterAccountSerializer(self.get_object()).data)

@@ -18,10 +18,9 @@ from jobs.actions import Refused
 from jobs.api.jobs import NUMBER, JobSerializer
 from jobs.models import Job
 from jobs.signs import LoginNodeSign
-from portal.api import Conflict, Endpoints, NoBodySerializer, StrictSerializer, person
+from portal.api import Endpoints, NoBodySerializer, StrictSerializer, person
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 
 class HopSerializer(serializers.Serializer[hops.Hop]):
@@ -66,10 +65,7 @@ class LoginNodes(Endpoints[LoginNodeSign]):
         check_confirmed(request._request)
         sign = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            upkeep.trust_node(by=person(request), sign=sign)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        upkeep.trust_node(by=person(request), sign=sign)
         return Response(status=204)
 
 
@@ -133,10 +129,7 @@ class Maintenances(Endpoints[Maintenance]):
         check_confirmed(request._request)
         one = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            upkeep.end_maintenance(by=person(request), maintenance=one)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        upkeep.end_maintenance(by=person(request), maintenance=one)
         return Response(MaintenanceSerializer(self.get_object()).data)
 
 
@@ -164,10 +157,7 @@ class Unsent(mixins.ListModelMixin, Endpoints[Job]):
     def send_again(self, request: Request, pk: str) -> Response:
         job = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            upkeep.send_again(by=person(request), job=job)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        upkeep.send_again(by=person(request), job=job)
         return Response(status=204)
 
     @extend_schema(request=GiveUpSerializer, responses={204: None})
@@ -178,8 +168,5 @@ class Unsent(mixins.ListModelMixin, Endpoints[Job]):
         check_confirmed(request._request)
         body = GiveUpSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        try:
-            upkeep.give_up(by=person(request), job=job, reason=body.validated_data["reason"])
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        upkeep.give_up(by=person(request), job=job, reason=body.validated_data["reason"])
         return Response(status=204)

@@ -16,14 +16,13 @@ from rest_framework.response import Response
 from portal.actions import bulk_invitations
 from portal.actions import invitations as actions
 from portal.actions.bulk_invitations import MOST, Fate
-from portal.api import Conflict, Endpoints, NoBodySerializer, Slug, StrictSerializer, person
+from portal.api import Endpoints, NoBodySerializer, Slug, StrictSerializer, person
 from portal.endpoints.named import VisibleInstitution, VisibleLab
 from portal.endpoints.places import NUMBER
 from portal.models import Funder, Institution, Invitation, Role
 from portal.models.people import LAB_ROLES
 from portal.pasted import Pasted
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):
@@ -109,10 +108,7 @@ class Invitations(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[In
         check_permission(person(request), Permission.INVITE)
         body = NewInvitationSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        try:
-            made = actions.invite(by=person(request), **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        made = actions.invite(by=person(request), **body.validated_data)
         return Response(InvitationSerializer(made).data, status=201)
 
     @extend_schema(request=ManySerializer, responses=LineSerializer(many=True))
@@ -125,10 +121,7 @@ class Invitations(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[In
         wanted = body.validated_data
         people = [Pasted(line, **one) for line, one in enumerate(wanted["people"], start=1)]
         deed = bulk_invitations.look_through if wanted["dry_run"] else bulk_invitations.invite_all
-        try:
-            lines = deed(by=person(request), lab=wanted["lab"], people=people, role=wanted["role"])
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        lines = deed(by=person(request), lab=wanted["lab"], people=people, role=wanted["role"])
         return Response(LineSerializer(lines, many=True).data)
 
     @extend_schema(request=NoBodySerializer, responses=InvitationSerializer)
@@ -145,8 +138,5 @@ class Invitations(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[In
     def _done(self, deed: Callable[..., Any], request: Request) -> Response:
         invitation = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), invitation=invitation)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), invitation=invitation)
         return Response(InvitationSerializer(self.get_object()).data)

@@ -13,12 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.actions import joining as actions
-from portal.api import Conflict, Endpoints, NoBodySerializer, StrictSerializer, person
+from portal.api import Endpoints, NoBodySerializer, StrictSerializer, person
 from portal.endpoints.named import LabByNumber
 from portal.endpoints.places import NUMBER
 from portal.mail_domains import verified_domains
 from portal.models import JoinRequest, Lab
-from portal.transitions import Overtaken
 
 
 class JoinRequestSerializer(serializers.ModelSerializer[JoinRequest]):
@@ -61,10 +60,7 @@ class JoinRequests(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[J
     def create(self, request: Request) -> Response:
         body = NewJoinRequestSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        try:
-            made = actions.ask_to_join(by=person(request), **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        made = actions.ask_to_join(by=person(request), **body.validated_data)
         return Response(JoinRequestSerializer(made).data, status=201)
 
     @extend_schema(request=NoBodySerializer, responses=JoinRequestSerializer)
@@ -86,8 +82,5 @@ class JoinRequests(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[J
     def _done(self, deed: Callable[..., Any], request: Request) -> Response:
         asked = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), asked=asked)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), asked=asked)
         return Response(JoinRequestSerializer(self.get_object()).data)

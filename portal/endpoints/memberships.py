@@ -14,11 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.actions import memberships as actions
-from portal.api import Conflict, Endpoints, StrictSerializer, WholeNumber, person
+from portal.api import Endpoints, StrictSerializer, WholeNumber, person
 from portal.models import Lab, Membership, Role
 from portal.models.people import LAB_ROLE_CHOICES
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 MAX_ID = 2**63 - 1
 
@@ -127,6 +126,4 @@ class Memberships(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Me
             changed = deed(by=person(request), membership=membership, **body.validated_data)
         except actions.NeedsPI as needs:
             raise serializers.ValidationError({"successor": [str(needs)]}) from None
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
         return Response(MembershipSerializer(changed or membership).data)

@@ -13,11 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.actions import access as actions
-from portal.api import Conflict, Endpoints, NoBodySerializer, StrictSerializer, person
+from portal.api import Endpoints, NoBodySerializer, StrictSerializer, person
 from portal.models import User
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import check_confirmed
-from portal.transitions import Overtaken
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):
@@ -74,8 +73,5 @@ class People(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[User]):
         check_confirmed(request._request)
         body = self.get_serializer_class()(data=request.data)
         body.is_valid(raise_exception=True)
-        try:
-            deed(by=person(request), person=found, **body.validated_data)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        deed(by=person(request), person=found, **body.validated_data)
         return Response(PersonSerializer(found).data)

@@ -9,12 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.actions import institutions as actions
-from portal.api import Conflict, Endpoints, StrictSerializer, person
+from portal.api import Endpoints, StrictSerializer, person
 from portal.endpoints.named import VisibleInstitution, checked
 from portal.forms.institutions import InstitutionForm, LabForm, RegistrationForm
 from portal.models import Institution, Lab
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 NUMBER = r"[0-9]{1,18}"
 
@@ -62,10 +61,7 @@ class Institutions(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[I
         body = NewInstitutionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = checked(RegistrationForm(body.validated_data))
-        try:
-            made = actions.register_institution(by=user, **wanted)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        made = actions.register_institution(by=user, **wanted)
         return Response(InstitutionSerializer(made).data, status=201)
 
     @extend_schema(request=ChangedInstitutionSerializer, responses=InstitutionSerializer)
@@ -77,10 +73,7 @@ class Institutions(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[I
         body.is_valid(raise_exception=True)
         now = {"name": here.name, "country": here.country, "mail_domain": here.mail_domain}
         wanted = checked(InstitutionForm(now | body.validated_data, of=here))
-        try:
-            actions.change_institution(by=person(request), institution=here, **wanted)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        actions.change_institution(by=person(request), institution=here, **wanted)
         return Response(InstitutionSerializer(self.get_object()).data)
 
 
@@ -119,8 +112,5 @@ class Labs(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Lab]):
         institution = body.validated_data.pop("institution")
         check_permission(person(request), Permission.MANAGE_LABS, institution=institution)
         wanted = checked(LabForm(body.validated_data, institution=institution))
-        try:
-            made = actions.create_lab(by=person(request), institution=institution, **wanted)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        made = actions.create_lab(by=person(request), institution=institution, **wanted)
         return Response(LabSerializer(made).data, status=201)

@@ -12,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.actions import terms as actions
-from portal.api import Conflict, Endpoints, NoBodySerializer, StrictSerializer, person
+from portal.api import Endpoints, NoBodySerializer, StrictSerializer, person
 from portal.endpoints.named import checked
 from portal.forms.terms import TermsForm
 from portal.models import Terms, TermsAcceptance
 from portal.permissions import Permission, check_permission
-from portal.transitions import Overtaken
 
 
 class VersionSerializer(serializers.ModelSerializer[Terms]):
@@ -66,10 +65,7 @@ class AllTerms(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Terms
         body.is_valid(raise_exception=True)
         kind = body.validated_data.pop("kind")
         wanted = checked(TermsForm(body.validated_data, latest=None))
-        try:
-            made = actions.publish(by=person(request), kind=kind, **wanted)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        made = actions.publish(by=person(request), kind=kind, **wanted)
         return Response(TextSerializer(self.get_queryset().get(pk=made.pk)).data, status=201)
 
     @extend_schema(request=NoBodySerializer, responses=TextSerializer)
@@ -78,8 +74,5 @@ class AllTerms(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Terms
         """Accept this version of the terms of use, after reading it. 409: it is not the one in force."""
         read = self.get_object()
         NoBodySerializer(data=request.data).is_valid(raise_exception=True)
-        try:
-            actions.accept(by=person(request), terms=read)
-        except Overtaken as overtaken:
-            raise Conflict(str(overtaken)) from None
+        actions.accept(by=person(request), terms=read)
         return Response(TextSerializer(self.get_object()).data)
