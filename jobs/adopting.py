@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -24,10 +25,10 @@ from accounting.models import Allocation, Cluster, Partition, allocation_named
 from accounting.runs import Run
 from accounting.units import worst_case
 from jobs import lifecycle
-from jobs.array_tasks import array_of
+from jobs.array_tasks import array_of, last_task, most_at_once
 from jobs.clusters import Poll, connect_to
 from jobs.models import ClusterAccount, ClusterHealth, Job
-from jobs.spec import JobSeen, QueueEntry
+from jobs.spec import MOST_TASKS, JobSeen, QueueEntry
 from jobs.states import State
 from portal.emails import people_with, post
 from portal.models import Project, Role, User
@@ -52,6 +53,15 @@ class Ground:
     people: dict[str, User]
     projects: dict[str, Project]
     partitions: dict[str, Partition]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A job with all its tasks: one, of a plain one."""
+
+    seen: JobSeen
+    tasks: int
+    at_once: int | None
 
 
 def adopt(
@@ -101,7 +111,7 @@ def _strangers(
     cluster: Cluster, answer: Poll, unfamiliar: Sequence[QueueEntry], watermark: datetime | None
 ) -> list[str]:
     """The ids whose names are worth asking for: unknown tokens of the queue and, after a silence, unknown runs."""
-    entries = [one for one in unfamiliar if one.scheduler_id == one.job_id_raw and TOKEN.fullmatch(one.token)]
+    entries = [one for one in unfamiliar if not _is_component(one) and TOKEN.fullmatch(one.token)]
     known = set(Job.objects.filter(token__in=[one.token for one in entries]).values_list("token", flat=True))
     strangers: list[QueueEntry | Run] = [one for one in entries if one.token not in known]
     if _catches_up(cluster, watermark, answer.asked_at):
@@ -109,10 +119,22 @@ def _strangers(
     if not strangers:
         return []
     ground = _ground(cluster, strangers)
-    ours = {
-        one.job_id_raw for one in strangers if one.user in ground.people and one.account in ground.projects
-    }
+    ours = {_number(one) for one in strangers if one.user in ground.people and one.account in ground.projects}
     return sorted(ours, key=int)
+
+
+def _printed(one: QueueEntry | Run) -> str:
+    return one.job_id if isinstance(one, Run) else one.scheduler_id
+
+
+def _number(one: QueueEntry | Run) -> str:
+    """The job's own: the array's, of a task."""
+    return array_of(_printed(one))
+
+
+def _is_component(one: QueueEntry | Run) -> bool:
+    """Of a heterogeneous job (537+0): the portal sends none."""
+    return not _number(one).isdecimal()
 
 
 def _catches_up(cluster: Cluster, watermark: datetime | None, now: datetime) -> bool:
@@ -126,11 +148,11 @@ def _catches_up(cluster: Cluster, watermark: datetime | None, now: datetime) -> 
 
 def _unknown_runs(cluster: Cluster, answer: Poll) -> list[Run]:
     runs = answer.records.runs if answer.records else ()
-    plain = [run for run in runs if run.job_id == run.job_id_raw]
-    known = Job.objects.filter(cluster=cluster, scheduler_id__in={run.job_id for run in plain})
-    familiar = {entry.job_id_raw for entry in answer.queue}  # their names are known
+    numbers = {_number(run): run for run in runs if not _is_component(run)}
+    known = Job.objects.filter(cluster=cluster, scheduler_id__in=numbers)
+    familiar = {_number(entry) for entry in answer.queue}  # their names are known
     familiar.update(known.values_list("scheduler_id", flat=True))
-    return [run for run in plain if run.job_id not in familiar]
+    return [run for number, run in numbers.items() if number not in familiar]
 
 
 def _ground(cluster: Cluster, strangers: Iterable[QueueEntry | Run | JobSeen]) -> Ground:
@@ -150,23 +172,38 @@ def _take_in(cluster: Cluster, seen: Sequence[JobSeen]) -> Iterator[Job]:
     ground = _ground(cluster, seen)
     tokens = [one.token for one in seen if TOKEN.fullmatch(one.token)]
     known = set(Job.objects.filter(token__in=tokens).values_list("token", flat=True))
-    found = [
-        job for one in seen if one.token in tokens and one.token not in known for job in _made(ground, one)
-    ]
+    strangers = [one for one in seen if one.token in tokens and one.token not in known]
+    found = [job for one in _whole(strangers) for job in _made(ground, one)]
     if found:
         _tell_staff(cluster, found)
     yield from found
 
 
-def _made(ground: Ground, one: JobSeen) -> Iterator[Job]:
+def _whole(seen: Iterable[JobSeen]) -> Iterator[Whole]:
+    """One job of each token, the first. A sweep's tasks are records of their own; the highest of them was its last."""
+    by_token: dict[str, list[JobSeen]] = defaultdict(list)
+    for one in sorted(seen, key=lambda one: one.submitted_at):
+        by_token[one.token].append(one)
+    for first, *later in by_token.values():
+        number = array_of(first.scheduler_id)
+        names = [one.scheduler_id for one in (first, *later) if array_of(one.scheduler_id) == number]
+        yield Whole(
+            replace(first, scheduler_id=number),
+            tasks=min(1 + max(map(last_task, names)), MOST_TASKS),
+            at_once=next(filter(None, map(most_at_once, names)), None),
+        )
+
+
+def _made(ground: Ground, whole: Whole) -> Iterator[Job]:
     """The job, if all of it is known here; its run is charged to the project in any case."""
+    one = whole.seen
     owner, project = ground.people.get(one.user), ground.projects.get(one.account)
     partition = ground.partitions.get(one.partition)
     allocation = _payer(ground.cluster, project, one) if project else None
     if not (owner and project and partition and allocation and one.gpus and one.time_limit_minutes):
         log.warning("cluster %s: job %s can't be adopted", ground.cluster.name, one.scheduler_id)
         return
-    yield _adopted(one, ground.cluster, owner, project, partition, allocation, one.time_limit_minutes)
+    yield _adopted(whole, ground.cluster, owner, project, partition, allocation, one.time_limit_minutes)
 
 
 def _payer(cluster: Cluster, project: Project, one: JobSeen) -> Allocation | None:
@@ -182,7 +219,7 @@ def _payer(cluster: Cluster, project: Project, one: JobSeen) -> Allocation | Non
 
 @transaction.atomic
 def _adopted(
-    one: JobSeen,
+    whole: Whole,
     cluster: Cluster,
     owner: User,
     project: Project,
@@ -191,7 +228,7 @@ def _adopted(
     minutes: int,
 ) -> Job:
     """With its hold, its audit line, and a word to its owner."""
-    now = timezone.now()
+    one, now = whole.seen, timezone.now()
     with translation.override(owner.language or None):
         name = _("Job %(number)s of the cluster") % {"number": one.scheduler_id}
     job = Job.objects.create(
@@ -204,6 +241,8 @@ def _adopted(
         name=name,
         gpus=one.gpus,
         time_limit_minutes=minutes,
+        tasks=whole.tasks,
+        tasks_at_once=whole.at_once,
         state=State.QUEUED,
         scheduler_id=one.scheduler_id,
         created_at=one.submitted_at,
@@ -211,7 +250,7 @@ def _adopted(
         confirmed_at=now,
         found_at=now,
     )
-    cost = worst_case(one.gpus, minutes, partition.factor_at(one.submitted_at))
+    cost = worst_case(one.gpus, minutes, partition.factor_at(one.submitted_at), tasks=whole.tasks)
     ledger.hold_found(allocation, cost, reference=job.token, person=owner)
     record("job found on the cluster", job, by=None, project=project, number=one.scheduler_id, held=cost)
     post(

@@ -25,7 +25,7 @@ from jobs.states import ENDS, FINAL, HOLDING_WORDS, WAITING_WORDS, State, TaskSt
 GONE = timedelta(
     minutes=10
 )  # what waited, and what neither queue nor accounting shows for so long, never began
-SEVERAL = re.compile(r"\[([0-9,:-]+)(?:%[0-9]+)?\]", re.ASCII)
+SEVERAL = re.compile(r"\[([0-9,:-]+)(?:%([0-9]{1,7}))?\]", re.ASCII)
 PART = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7})(?::([1-9][0-9]{0,6}))?)?", re.ASCII)
 
 
@@ -127,14 +127,27 @@ def array_of(scheduler_id: str) -> str:
 
 def tasks_of(job: Job, scheduler_id: str) -> set[int]:
     """Which tasks an id is of: all of an array that has not begun, and none where it can't be read."""
-    _array, underscore, said = scheduler_id.partition("_")
-    if not underscore:
+    if "_" not in scheduler_id:
         return set(range(job.tasks))
+    return {task for some in _ranges(scheduler_id) for task in some if task < job.tasks}
+
+
+def last_task(scheduler_id: str) -> int:
+    """The highest number of a task that an id names; 0 if it names none."""
+    return max((some[-1] for some in _ranges(scheduler_id) if some), default=0)
+
+
+def most_at_once(scheduler_id: str) -> int | None:
+    """2 of 534_[4-9%2]."""
+    several = SEVERAL.fullmatch(scheduler_id.partition("_")[2])
+    return int(several[2]) if several and several[2] else None
+
+
+def _ranges(scheduler_id: str) -> list[range]:
+    said = scheduler_id.partition("_")[2]
     several = SEVERAL.fullmatch(said)
     parts = [PART.fullmatch(part) for part in (several[1] if several else said).split(",")]
-    if not all(parts):
-        return set()
-    return {task for part in parts if part for task in _range(part) if task < job.tasks}
+    return [_range(part) for part in parts if part] if all(parts) else []
 
 
 def _range(part: re.Match[str]) -> range:

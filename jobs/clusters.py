@@ -291,7 +291,10 @@ class Door:
         )
 
     def named(self, job_ids: Sequence[str], since: datetime) -> list[JobSeen]:
-        """What the accounting knows of jobs by their raw ids: names, and what was asked for. Only jobs since `since`."""
+        """What the accounting knows of jobs and of arrays' tasks, by the jobs' own ids: names, and what was asked for.
+
+        Only of those submitted since `since`.
+        """
         dialect, delimiter = self.site.scheduler, new_delimiter()
         calls = [
             dialect.named(job_ids[at : at + NAMED_AT_ONCE], delimiter)

@@ -96,9 +96,12 @@ class QueueEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class JobSeen:
-    """A job as the accounting has it, with its name and with what was asked for it. The name is user-written."""
+    """A job, or tasks of an array, as the accounting has it, with its name and with what was asked for it.
 
-    scheduler_id: str
+    The name is user-written.
+    """
+
+    scheduler_id: str  # as the scheduler prints it: 530, 534_3, 534_[4-9]
     token: str
     user: str
     account: str

@@ -33,7 +33,7 @@ EARLY_SECONDS = 60  # by so much it may come earlier
 QUEUE_FIELDS = "iAuaPTrVSeNj"
 FOUND_IN_QUEUE = "Fj"  # of an array's task, the array's id
 FOUND_IN_ACCOUNTING = "JobID,JobName"  # 534_3 or 534_[4-9]: its raw id would be the task's own
-NAMED = ("JobIDRaw", "Submit", "User", "Account", "Partition", "QOS", "TimelimitRaw", "ReqTRES", "JobName")
+NAMED = ("JobID", "Submit", "User", "Account", "Partition", "QOS", "TimelimitRaw", "ReqTRES", "JobName")
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 # The job surely wasn't taken, and it isn't the job's fault.
@@ -129,7 +129,7 @@ class Slurm(Qos):
         return _sacct(",".join(NAMED), delimiter, f"--jobs={','.join(job_ids)}")
 
     def read_named(self, answer: Answer, delimiter: str, since: datetime) -> tuple[JobSeen, ...]:
-        """Each job once, as it was first submitted. Ids wrap: what was submitted before `since` is another's."""
+        """Each job, and each task of an array, once, as it was first submitted. Ids wrap: what was submitted before `since` is another's."""
         seen: dict[str, JobSeen] = {}
         for fields in sorted(_rows("sacct", answer, delimiter, len(NAMED))):
             one = _job_seen(*fields)
@@ -346,13 +346,21 @@ def _queue_entry(
 
 
 def _job_seen(
-    raw: str, submit: str, user: str, account: str, partition: str, qos: str, limit: str, tres: str, name: str
+    job_id: str,
+    submit: str,
+    user: str,
+    account: str,
+    partition: str,
+    qos: str,
+    limit: str,
+    tres: str,
+    name: str,
 ) -> JobSeen | None:
     submitted = _moment(submit)
     if submitted is None:
         return None
     return JobSeen(
-        scheduler_id=raw,
+        scheduler_id=job_id,
         token=name,
         user=user,
         account=account,

@@ -22,7 +22,7 @@ from tests.cluster.one_machine import SlurmCluster, until
 from tests.cluster.world import World, account_asked_for
 from tests.factories import UserFactory
 from tests.faults.backups import backup
-from tests.faults.endings import exactly_one
+from tests.faults.endings import exactly_one, nothing_stuck_nothing_twice
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -109,6 +109,27 @@ def test_jobs_since_the_backup_are_adopted_and_charged_once(
 
     exactly_one(world, *now.values())
     assert OutgoingMail.objects.filter(template="job_found").count() == 2
+
+
+def test_a_sweep_since_the_backup_is_adopted_whole(world: World, tmp_path: Path) -> None:
+    sync.poll(world.cluster.pk)
+    with hour_old(tmp_path) as restore:
+        forgotten = world.submit_sweep("#!/bin/bash\nsleep $((2 + 6 * FIREFLY_TASK))\n", tasks=3, at_once=2)
+        world.send()
+        world.poll_until(forgotten, lambda job: job.task_states == "srr", 30)
+        restore()
+    assert not Job.objects.exists()
+
+    def it_is_known() -> Job | None:
+        sync.poll(world.cluster.pk)
+        return Job.objects.first()
+
+    job = until(it_is_known)
+    assert (job.token, job.scheduler_id) == (forgotten.token, forgotten.scheduler_id)
+    assert (job.tasks, job.tasks_at_once) == (3, 2)
+    world.poll_until(job, ended)
+    assert (job.state, job.task_states) == (State.SUCCEEDED, "sss")
+    nothing_stuck_nothing_twice(world)
 
 
 def test_a_job_that_the_backup_believes_to_wait_is_not_sent_a_second_time(

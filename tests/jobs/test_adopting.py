@@ -47,7 +47,7 @@ class Door:
         self.asked.append(list(job_ids))
         if isinstance(self.seen, ClusterError):
             raise self.seen
-        return [one for one in self.seen if one.scheduler_id in job_ids]
+        return [one for one in self.seen if one.scheduler_id.partition("_")[0] in job_ids]
 
 
 Polls = Callable[..., Door]
@@ -134,6 +134,29 @@ def test_an_unknown_token_in_the_queue_is_adopted_with_its_hold(
     assert "This job was found on the cluster" in page
 
 
+def test_an_unknown_sweep_is_adopted_whole(mei_runs: User, project: Project, polls: Polls) -> None:
+    parts = {"534_[2-3%1]": "534", "534_1": "536"}
+    queue = tuple(
+        entry(project, scheduler_id=number, job_id_raw=raw, state="PENDING" if "[" in number else "RUNNING")
+        for number, raw in parts.items()
+    )
+    door = polls(queue=queue, seen=[as_seen(project, scheduler_id=number) for number in ("534_0", *parts)])
+
+    assert door.asked == [["534"]]
+    job = Job.objects.get()
+    assert (job.scheduler_id, job.tasks, job.tasks_at_once) == ("534", 4, 1)
+    assert (job.state, job.task_states[1:]) == (State.RUNNING, "rww")
+
+
+def test_of_two_with_one_token_the_first_is_adopted(mei_runs: User, project: Project, polls: Polls) -> None:
+    two = [("7", NOW - timedelta(minutes=2)), ("8", NOW - timedelta(minutes=3))]
+    polls(
+        queue=tuple(entry(project, scheduler_id=number, job_id_raw=number) for number, _at in two),
+        seen=[as_seen(project, scheduler_id=number, submitted_at=at) for number, at in two],
+    )
+    assert Job.objects.get().scheduler_id == "8"
+
+
 def test_its_hold_is_never_refused(
     mei_runs: User, project: Project, allocation: Allocation, polls: Polls
 ) -> None:
@@ -157,7 +180,7 @@ def test_it_is_adopted_once(mei_runs: User, project: Project, polls: Polls) -> N
         {"account": "not-here"},
         {"token": "wrap"},
         {"token": TOKEN.upper()},
-        {"scheduler_id": "7_1"},  # ours are no arrays
+        {"scheduler_id": "7+1"},  # ours have no components
     ],
 )
 def test_what_is_not_surely_ours_is_not_even_asked_for(
