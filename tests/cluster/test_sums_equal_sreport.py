@@ -27,7 +27,7 @@ from tests.cluster.world import World, make_world
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 NAME, PREFIX = f"sums_{MARK}", f"fp-s{MARK}-"
-TIME_TO_RUN = timedelta(minutes=4)  # a requeued job waits two minutes before it starts anew
+TIME_TO_RUN = timedelta(minutes=2)
 FIELDS = "DBIndex,JobIDRaw,JobID,Account,User,Partition,QOS,Submit,Start,End,ElapsedRaw,Suspended,State,NNodes,ReqTRES,AllocTRES,JobName"
 DELIMITER = "\x1f7c1e"
 

@@ -120,7 +120,7 @@ def test_a_requeued_task_runs_again_and_both_runs_are_charged(world: World) -> N
     world.slurm.said("scontrol", "requeue", first)
     world.poll_until(job, lambda job: job.task_states[0] == "w")
     assert job.state == State.RUNNING
-    world.run_again(first)
+    world.slurm.run_again(first)
     world.poll_until(job, final)
 
     assert (job.state, job.reason, job.task_states) == (State.SUCCEEDED, "COMPLETED", "ss")

@@ -68,6 +68,8 @@ class Workload:
         held = time.monotonic()
         until(lambda: time.monotonic() - held > 3)  # suspended seconds are what this job is about
         self.slurm.said("scontrol", "resume", suspended)
+        until(lambda: self.state(requeued) == "PENDING")
+        self.slurm.run_again(requeued)
 
     def over(self) -> bool:
         """Surely nothing of it waits or runs any more."""

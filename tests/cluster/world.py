@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -112,16 +111,6 @@ class World:
             f"--wrap={script}",
             user=self.account.username,
         )
-
-    def run_again(self, scheduler_id: str) -> None:
-        """A requeued job would wait two minutes.
-
-        In the second in which its first run ended Slurm would take the second run's credential for the first's, which
-        it has withdrawn ("Job credential revoked"), and end it with exit code 1.
-        """
-        ended_by = int(time.time())
-        until(lambda: int(time.time()) > ended_by)
-        self.slurm.said("scontrol", "update", f"jobid={scheduler_id}", "starttime=now")
 
     def in_queue(self, scheduler_id: str) -> tuple[str, str, str]:
         """State, reason and QOS of a job that the queue still knows."""

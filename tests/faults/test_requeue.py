@@ -52,7 +52,7 @@ def test_a_requeue_on_node_failure(world: World) -> None:
     world.poll_until(job, running)
     node_breaks(world, job)
     world.poll_until(job, lambda job: job.state == State.QUEUED)
-    world.run_again(job.scheduler_id)
+    world.slurm.run_again(job.scheduler_id)
 
     exactly_one(world, job)
     assert both_runs_are_charged(world)
@@ -67,7 +67,7 @@ def test_the_first_runs_record_comes_alone(world: World) -> None:
     until(lambda: booked(world))
     world.slurm.stop("slurmdbd")
     try:
-        world.run_again(job.scheduler_id)
+        world.slurm.run_again(job.scheduler_id)
         until(lambda: world.in_queue(job.scheduler_id)[0] == "COMPLETED")
     finally:
         world.slurm.start("slurmdbd")
