@@ -161,6 +161,11 @@ class Job(Moving):
         known = number.isascii() and number.isdigit() and len(number) < 5 and int(number) < self.tasks
         return int(number) if known else None
 
+    @property
+    def telling_task(self) -> int:
+        """The task whose log says most: of a sweep that ended, the first that failed."""
+        return max(self.task_states.find(states.TaskState.FAILED), 0) if self.is_final else 0
+
     def files_readable_by(self, user: User) -> bool:
         """Its files and its log: the owner's and the lab's PI's. Others who see the job see what it is, not what it does."""
         return user.pk == self.owner_id or has_permission(

@@ -122,7 +122,9 @@ def _side(request: PersonRequest, job: Job) -> dict[str, Any]:
     outputs = [file for file in files if file.kind == JobFile.Kind.OUTPUT]
     stream = request.GET.get("stream", "")
     stream = stream if stream in STREAMS else STREAMS[0]
-    task = job.task_called(request.GET.get("task", "")) or 0
+    task = job.task_called(request.GET.get("task", ""))
+    if task is None:
+        task = job.telling_task
     log = log_name(job, stream, task)
     return {
         "job": job,

@@ -159,6 +159,15 @@ def test_each_task_has_a_log(mei: User, sweep: Job, client_for: ClientFor, bell:
         assert "Log of task 0" in client.get(at(sweep, f"?task={task}")).content.decode()
 
 
+def test_once_a_sweep_has_ended_the_log_of_the_first_that_failed_is_shown(
+    mei: User, sweep: Job, client_for: ClientFor
+) -> None:
+    assert client_for(mei).get(at(sweep)).context["task"] == 0
+    ended(sweep, state=State.FAILED)
+    assert client_for(mei).get(at(sweep)).context["task"] == 1
+    assert client_for(mei).get(at(sweep, "?task=0")).context["task"] == 0
+
+
 def test_a_plain_job_has_no_tasks(mei: User, running: Job, client_for: ClientFor) -> None:
     client = client_for(mei)
     assert "Tasks" not in words(client.get(at(running)))
