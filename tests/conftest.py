@@ -43,13 +43,30 @@ from tests.pages import browser
 # ── Side by side ─────────────────────────────────────────────────────────────
 
 
+LONGEST = (
+    "tests/cluster/test_soak.py",
+    "tests/cluster/test_sums_equal_sreport.py",
+    "tests/faults/test_chaos.py",
+    "tests/cluster/test_fences_on_slurm.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs in one process where several share the tests (--dist=loadgroup): a file, and all that share the running
-    portal of tests/e2e. What needs a browser takes longest, and so begins."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    portal of tests/e2e. What takes longest begins: the browser, and then what waits for the clock."""
+
+    def turn(item: pytest.Item) -> tuple[bool, int]:
+        file, last = _file(item), len(LONGEST)
+        return item.get_closest_marker("e2e") is None, LONGEST.index(file) if file in LONGEST else last
+
+    items.sort(key=turn)
     for item in items:
-        file = item.nodeid.partition("::")[0]
+        file = _file(item)
         item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("tests/e2e/") else file))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 # ── The world ────────────────────────────────────────────────────────────────

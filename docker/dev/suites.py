@@ -33,7 +33,7 @@ LOGS = places.TEST / "log"
 UNITS = "not cluster and not e2e"
 UNIT_RUN = ["-m", UNITS, "-n", "auto"]  # on all cores, each with a database of its own
 PARTS = "cluster or e2e"
-LANES = 2  # clusters side by side: most of what runs on one waits for it
+LANES = 4  # clusters side by side: what runs on one waits for it nearly all the time
 LONG = "--long"
 # Instead of a few: tests/cluster/test_soak.py, tests/faults/test_chaos.py, tests/cluster/test_endurance.py.
 LONG_RUNS = {
@@ -89,7 +89,7 @@ def _all() -> Iterator[Outcome]:
             env = _environment(DATABASE_URL=url)
             yield _pytest(crew, "The same on PostgreSQL", UNIT_RUN, env)
             with _lanes(crew, env) as whole:
-                lanes = ["-m", PARTS, "-n", str(LANES), "--dist=loadgroup"]
+                lanes = ["-m", PARTS, "-n", str(LANES), "--dist=loadgroup", "--no-loadscope-reorder"]
                 yield _pytest(crew, "Real Slurm, SSH, Redis and browser", lanes, whole, as_root=True)
 
 
