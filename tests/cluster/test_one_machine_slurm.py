@@ -277,7 +277,7 @@ def test_a_member_s_own_shell_files_are_not_read(key: Key, slurm_cluster: SlurmC
 @pytest.fixture
 def short_lived(tmp_path: Path) -> Iterator[SlurmCluster]:
     """An instance of a test's own, with nothing left of it afterwards."""
-    cluster = SlurmCluster(tmp_path / "state", f"short_{MARK}", f"fp-{MARK}short-")
+    cluster = SlurmCluster(tmp_path / "state", f"short_{MARK}", f"fp-{MARK}x-")
     up = control("up", "--state", str(cluster.state), "--name", cluster.name, "--prefix", cluster.prefix)
     assert up.returncode == 0, up.stdout + up.stderr
     yield cluster
