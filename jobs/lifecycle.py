@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from accounting import bulk, ledger
 from jobs.models import Job
-from jobs.rights import entitled
 from jobs.states import FINAL, State
 from portal.transitions import move
 
@@ -26,7 +25,9 @@ LONGEST_PAUSE = timedelta(minutes=5)
 def claim(jobs: Sequence[Job]) -> list[Job]:
     """Those of `jobs` that wait to be sent, whose people may still run them, and that are this worker's from now on:
     no other gets them, too."""
-    waiting = entitled().filter(state=State.NEW, cancel_requested_at=None, pk__in=[job.pk for job in jobs])
+    waiting = Job.objects.entitled().filter(
+        state=State.NEW, cancel_requested_at=None, pk__in=[job.pk for job in jobs]
+    )
     ours = dict(waiting.select_for_update(skip_locked=True, of=("self",)).values_list("pk", "attempts"))
     fields = {"claimed_at": timezone.now(), "looked_up_at": None, "reason": ""}
     Job.objects.filter(pk__in=ours).update(state=State.SUBMITTING, **fields)

@@ -51,6 +51,18 @@ class JobQuerySet(models.QuerySet["Job"]):
             return self
         return self.filter(Q(owner=user) | Q(project__in=Project.objects.visible_to(user).ids()))
 
+    def entitled(self) -> JobQuerySet:
+        """Those whose people may still run them: as members of the lab, on a project that is open."""
+        roles = Membership.objects.current().filter(
+            user=OuterRef("owner"), lab=OuterRef("project__lab"), role__in=LAB_ROLES
+        )
+        return self.filter(
+            Exists(roles),
+            owner__is_active=True,
+            project__state=Project.State.ACTIVE,
+            project__lab__closed_at=None,
+        )
+
     def final(self) -> JobQuerySet:
         return self.filter(state__in=states.FINAL)
 

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import Exists, OuterRef
-
-from jobs.models import Job, JobQuerySet
+from jobs.models import Job
 from portal.models import Membership, Project, User
 from portal.models.people import LAB_ROLES
-
-
-def entitled() -> JobQuerySet:
-    """The jobs of people who may run them."""
-    roles = Membership.objects.current().filter(
-        user=OuterRef("owner"), lab=OuterRef("project__lab"), role__in=LAB_ROLES
-    )
-    return Job.objects.filter(
-        Exists(roles),
-        owner__is_active=True,
-        project__state=Project.State.ACTIVE,
-        project__lab__closed_at=None,
-    )
 
 
 def why_ended(job: Job) -> str:
@@ -31,7 +16,9 @@ def why_ended(job: Job) -> str:
 
 def why_each_ended(jobs: Sequence[Job]) -> dict[int, str]:
     """By the pk of those whose right has ended: why. However many they are, one query where it has for none, else three."""
-    held = set(entitled().filter(pk__in=[job.pk for job in jobs]).order_by().values_list("pk", flat=True))
+    held = set(
+        Job.objects.entitled().filter(pk__in=[job.pk for job in jobs]).order_by().values_list("pk", flat=True)
+    )
     return _reasons([job for job in jobs if job.pk not in held]) if len(held) < len(jobs) else {}
 
 

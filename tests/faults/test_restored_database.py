@@ -120,11 +120,11 @@ def test_a_sweep_since_the_backup_is_adopted_whole(world: World, tmp_path: Path)
         restore()
     assert not Job.objects.exists()
 
-    def it_is_known() -> Job | None:
+    def all_known() -> list[Job]:
         sync.poll(world.cluster.pk)
-        return Job.objects.first()
+        return list(Job.objects.all())
 
-    job = until(it_is_known)
+    (job,) = until(all_known)
     assert (job.token, job.scheduler_id) == (forgotten.token, forgotten.scheduler_id)
     assert (job.tasks, job.tasks_at_once) == (3, 2)
     world.poll_until(job, ended)
