@@ -20,6 +20,7 @@ from django.core.management.color import Style
 from django.db import connections
 from django.test import Client
 from pytest_django.fixtures import Settings
+from xdist.scheduler import LoadScopeScheduling
 
 from accounting.models import Allocation, Cluster, Partition
 from accounting.reports import kept
@@ -47,26 +48,32 @@ LONGEST = (
     "tests/cluster/test_soak.py",
     "tests/cluster/test_sums_equal_sreport.py",
     "tests/faults/test_chaos.py",
-    "tests/cluster/test_fences_on_slurm.py",
 )
 
 
+class InOneProcess(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is untyped
+    """What runs in one process where several share the tests: a file, and all that share the running portal of tests/e2e."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else _file(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    return InOneProcess(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in one process where several share the tests (--dist=loadgroup): a file, and all that share the running
-    portal of tests/e2e. What takes longest begins: the browser, and then what waits for the clock."""
+    """What takes longest begins: the browser, and then what waits for the clock."""
 
     def turn(item: pytest.Item) -> tuple[bool, int]:
-        file, last = _file(item), len(LONGEST)
-        return item.get_closest_marker("e2e") is None, LONGEST.index(file) if file in LONGEST else last
+        file, last = _file(item.nodeid), len(LONGEST)
+        return not file.startswith("tests/e2e/"), LONGEST.index(file) if file in LONGEST else last
 
     items.sort(key=turn)
-    for item in items:
-        file = _file(item)
-        item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("tests/e2e/") else file))
 
 
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 # ── The world ────────────────────────────────────────────────────────────────

@@ -89,7 +89,7 @@ def _all() -> Iterator[Outcome]:
             env = _environment(DATABASE_URL=url)
             yield _pytest(crew, "The same on PostgreSQL", UNIT_RUN, env)
             with _lanes(crew, env) as whole:
-                lanes = ["-m", PARTS, "-n", str(LANES), "--dist=loadgroup", "--no-loadscope-reorder"]
+                lanes = ["-m", PARTS, "-n", str(LANES), "--dist=loadscope", "--no-loadscope-reorder"]
                 yield _pytest(crew, "Real Slurm, SSH, Redis and browser", lanes, whole, as_root=True)
 
 
