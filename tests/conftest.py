@@ -20,7 +20,7 @@ from django.core.management.color import Style
 from django.db import connections
 from django.test import Client
 from pytest_django.fixtures import Settings
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling
 
 from accounting.models import Allocation, Cluster, Partition
 from accounting.reports import kept
