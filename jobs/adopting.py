@@ -61,7 +61,7 @@ class Whole:
 
     seen: JobSeen
     tasks: int
-    at_once: int | None
+    at_once: int | None  # not known where none of them waits any more
 
 
 def adopt(

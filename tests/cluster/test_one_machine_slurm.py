@@ -339,7 +339,7 @@ def test_destroying_an_old_one_leaves_the_one_that_runs_under_its_name(
         control("up", "--state", str(new.state), "--name", new.name, "--prefix", new.prefix).returncode == 0
     )
     assert control("destroy", "--state", str(old.state)).returncode == 0
-    assert provide(new, "mia") == f"fp-{MARK}short-mia"
+    assert provide(new, "mia") == f"{new.prefix}mia"
     assert control("destroy", "--state", str(new.state)).returncode == 0
 
 
