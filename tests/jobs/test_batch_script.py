@@ -130,7 +130,7 @@ def test_it_passes_signals_on_and_waits(tmp_path: Path, name: str) -> None:
 
 
 def test_a_notice_does_not_kill_who_does_not_listen(tmp_path: Path) -> None:
-    process = start(tmp_path, "touch ready; while [ ! -e go ]; do sleep 0.05; done; echo done")
+    process = start(tmp_path, "touch ready; while [ ! -e go ]; do sleep 0.05; done; sleep 1; echo done")
     wait_for(tmp_path / "ready")
     process.send_signal(signal.SIGUSR1)
     (tmp_path / "go").touch()
