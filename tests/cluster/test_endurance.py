@@ -19,14 +19,13 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from jobs import actions, provisioning
+from jobs import actions
 from jobs.models import Job, Upload
 from jobs.states import State
-from portal.models import Role, User
+from portal.models import User
 from tests.cluster import footprint
 from tests.cluster.one_machine import SlurmCluster, until
-from tests.cluster.world import World, account_asked_for, make_world
-from tests.factories import MembershipFactory, UserFactory
+from tests.cluster.world import World, make_world
 from tests.faults.endings import nothing_stuck_nothing_twice
 from tests.faults.programs import Process, beat, ready_worker
 
@@ -52,17 +51,8 @@ def world(slurm_cluster: SlurmCluster, on_cluster: None) -> World:
 
 def members(world: World) -> list[tuple[User, Upload]]:
     """People of the lab who can run jobs, each with a script to run."""
-    found = []
-    for number in range(MEMBERS):
-        person = UserFactory.create(name=f"Member {number}")
-        MembershipFactory.create(user=person, role=Role.MEMBER, lab=world.project.lab)
-        account = account_asked_for(person, world.cluster, world.project)
-        until(lambda account=account: provisioning.provision(account.pk), 60)  # type: ignore[misc]
-        script = world.upload("run.sh", SCRIPT)
-        Upload.objects.filter(pk=script.pk).update(owner=person)
-        script.refresh_from_db()
-        found.append((person, script))
-    return found
+    people = [world.another_member(f"Member {number}") for number in range(MEMBERS)]
+    return [(person, world.upload("run.sh", SCRIPT, by=person)) for person in people]
 
 
 def look(programs: dict[str, Process], ssh_port: int) -> dict[str, int]:
@@ -111,7 +101,7 @@ def test_nothing_grows(world: World, tmp_path: Path) -> None:
             elif len(samples) < so_far * SAMPLES / seconds:
                 samples.append(look(programs, port))
             else:
-                time.sleep(0.01)
+                time.sleep(0.01)  # the pace is the load
         until(lambda: not Job.objects.unfinished().exists(), LAST_ONES)
     assert submitted >= 0.98 * PER_SECOND * seconds, "submitting itself was too slow"
     assert Job.objects.filter(state=State.SUCCEEDED).count() == submitted

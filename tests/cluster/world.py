@@ -40,8 +40,16 @@ class World:
     mei: User
     account: ClusterAccount
 
-    def upload(self, path: str, content: bytes) -> Upload:
-        upload = uploads.begin(by=self.mei, path=path, size=len(content))
+    def another_member(self, name: str) -> User:
+        """Of the lab, who can run jobs on the project, too."""
+        person = UserFactory.create(name=name)
+        MembershipFactory.create(user=person, role=Role.MEMBER, lab=self.project.lab)
+        account = account_asked_for(person, self.cluster, self.project)
+        until(lambda: provisioning.provision(account.pk), 60)
+        return person
+
+    def upload(self, path: str, content: bytes, *, by: User | None = None) -> Upload:
+        upload = uploads.begin(by=by or self.mei, path=path, size=len(content))
         rest = memoryview(content)
 
         def read(size: int) -> bytes:

@@ -20,17 +20,16 @@ from django.conf import settings as live_settings
 from django.db import connection, transaction
 
 from accounting.models import Hold
-from jobs import actions, dispatch, provisioning
+from jobs import actions, dispatch
 from jobs.credentials import load_ca_key, mint
 from jobs.models import ClusterAccount, Job, JobFile, Upload
 from jobs.sites import Site, read_clusters
 from jobs.ssh import Session, connect
 from jobs.states import State
-from portal.models import Role, User
+from portal.models import User
 from tests.cluster.conftest import on_cluster, slurm_cluster  # noqa: F401  # fixtures
 from tests.cluster.one_machine import SlurmCluster, until
-from tests.cluster.world import World, account_asked_for, make_world
-from tests.factories import MembershipFactory, UserFactory
+from tests.cluster.world import World, make_world
 from tests.running import await_ready, environment, python_module, running, says
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -57,19 +56,9 @@ def world(slurm_cluster: SlurmCluster, on_cluster: None) -> Iterator[World]:  # 
         world.slurm.said("scancel", f"--user={account.username}")
 
 
-def members(world: World, count: int) -> list[User]:
-    """More people of the lab, each with an account on the cluster."""
-    people = [UserFactory.create(name=f"Member {n}") for n in range(count)]
-    for person in people:
-        MembershipFactory.create(user=person, role=Role.MEMBER, lab=world.project.lab)
-        account = account_asked_for(person, world.cluster, world.project)
-        until(lambda account=account: provisioning.provision(account.pk), 60)  # type: ignore[misc]
-    return people
-
-
 def waiting(world: World, people: Sequence[User], count: int) -> None:
     """So many jobs in the database, each with its hold and its script, in turn of these people."""
-    scripts = {person.pk: _script_of(world, person) for person in people}
+    scripts = {person.pk: world.upload("run.sh", SCRIPT.encode(), by=person) for person in people}
     jobs = Job.objects.bulk_create(
         Job(
             owner=people[number % len(people)],
@@ -98,12 +87,6 @@ def waiting(world: World, people: Sequence[User], count: int) -> None:
         )
         for job in jobs
     )
-
-
-def _script_of(world: World, person: User) -> Upload:
-    upload = world.upload("run.sh", SCRIPT.encode())
-    Upload.objects.filter(pk=upload.pk).update(owner=person)
-    return upload
 
 
 def drained(world: World) -> float:
@@ -178,7 +161,7 @@ def _timed(session: Session, command: str) -> float:
 
 
 def test_many_waiting_jobs(world: World) -> None:
-    people = members(world, MEMBERS)
+    people = [world.another_member(f"Member {number}") for number in range(MEMBERS)]
     command = sbatch(world)
     with shell(world) as session:
         by_a_loop(session, command, 20)
