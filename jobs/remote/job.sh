@@ -4,10 +4,8 @@
 set -u
 
 # First of all, for a signal that nobody has asked for yet ends a shell.
-payload=
-interrupted=
-trap 'interrupted=yes; [ -n "$payload" ] || exit 143; pass_on TERM' TERM
-trap 'interrupted=yes; ! listens || pass_on USR1' USR1
+trap 'exit 143' TERM
+trap '' USR1
 
 # shellcheck disable=SC2317,SC2329  # both functions are reached through the traps
 pass_on() {
@@ -41,20 +39,37 @@ export FIREFLY_TASK="${SLURM_ARRAY_TASK_ID:-0}" FIREFLY_TASKS="${SLURM_ARRAY_TAS
 IFS= read -r script < .script
 if [ "$(head -c 2 -- "$script")" = '#!' ]; then
   chmod u+x -- "$script"
-  "./$script" &
+  run=(env "./$script") # for `exec` alone would make the path absolute
 else
-  bash "./$script" &
+  run=(bash "./$script")
 fi
-payload=$!
 
-# A trap ends `wait` early; then the payload is still to be waited for. If it ends in that very moment, bash may have lost
-# its code (-1 in 5.2, 127 in others): what it then ended by is the signal.
-signalled=
-while wait "$payload"; status=$?; [ -n "$interrupted" ]; do
+# The payload's process id and then its code come through a pipe, from a shell that no signal disturbs: where a trap ends
+# `wait` in the moment of the payload's end, bash has lost the code (5.2 says -1, others 127).
+heard=
+trap 'heard=yes' TERM
+exec 4>&1
+exec 3< <(
+  trap '' TERM USR1
+  (
+    trap - TERM USR1
+    echo "$BASHPID"
+    exec "${run[@]}" >&4 4>&-
+  ) &
+  wait "$!"
+  echo "$?"
+)
+keeper=$!
+read -r payload <&3 || read -r payload <&3 # a signal may end the first
+
+interrupted=
+trap 'interrupted=yes; pass_on TERM' TERM
+trap 'interrupted=yes; ! listens || pass_on USR1' USR1
+[ -z "$heard" ] || pass_on TERM
+
+# A trap ends `wait` early; then the payload is still to be waited for.
+while wait "$keeper"; status=$?; [ -n "$interrupted" ]; do
   interrupted=
-  signalled=$status
 done
-case $status in
-  -1 | 127) exit "${signalled:-$status}" ;;
-  *) exit "$status" ;;
-esac
+read -r told <&3 && status=$told
+exit "$status"
