@@ -32,6 +32,9 @@ class Attribution(NamedTuple):
     allocation_id: int | None = None
 
 
+Attribute = Callable[[Collection[Run]], Callable[[Run], Attribution]]
+
+
 @dataclass
 class Tally:
     """What one call of record_runs did. Records, not GPU-seconds."""
@@ -56,8 +59,8 @@ class Tally:
         return self
 
 
-def nobody(run: Run) -> Attribution:
-    return Attribution()
+def nobodys(runs: Collection[Run]) -> Callable[[Run], Attribution]:
+    return lambda run: Attribution()
 
 
 @transaction.atomic
@@ -67,11 +70,12 @@ def record_runs(
     cluster: Cluster,
     as_of: datetime,
     in_queue: Collection[str],
-    attribute: Callable[[Run], Attribution] = nobody,
+    attribute: Attribute = nobodys,
 ) -> Tally:
     """Bring `cluster`'s usage up to what `runs` say, seen at `as_of`.
 
     `in_queue`: raw job ids that the live queue lists now; an open record outside of it is a runaway.
+    `attribute` is called once, with those runs that may be news, and what it returns for each of them.
     Within `runs` a later record replaces an earlier one of the same identity (R6). One that was recorded from the
     very same text is not even compared: an import that was interrupted goes on when it is started again.
     """
@@ -84,7 +88,8 @@ def record_runs(
         del latest[identity]
     known = records.stored(cluster, [*(sources.keys() & latest.keys())])
     tally, days = Tally(unchanged=len(same)), usage_days.Changes(months.closed(cluster))
-    fact_of = _facts(latest.values(), cluster, as_of, in_queue, attribute)
+    attribution = attribute(latest.values())
+    fact_of = _facts(latest.values(), cluster, as_of, in_queue, attribution)
     new: list[Fact] = []
     changed: dict[int, Fact] = {}
     for identity, before in known.items():
@@ -113,7 +118,7 @@ def record_runs(
         Cluster.objects.filter(pk=cluster.pk).update(usage_version=F("usage_version") + 1)
     tally.new, tally.changed = len(new), len(changed)
     tally.charged = charging.charge(
-        cluster, new, changed, held_by=lambda identity: attribute(latest[identity]).allocation_id
+        cluster, new, changed, held_by=lambda identity: attribution(latest[identity]).allocation_id
     )
     return tally
 
@@ -168,7 +173,7 @@ def _facts(
     cluster: Cluster,
     as_of: datetime,
     in_queue: Collection[str],
-    attribute: Callable[[Run], Attribution],
+    attribution: Callable[[Run], Attribution],
 ) -> Callable[[Run], Fact]:
     """What each of `runs` says, and whose it is. Asks the database now, and no more later."""
     accounts = {run.account for run in runs}
@@ -181,7 +186,7 @@ def _facts(
             holding(run, as_of=as_of, in_queue=run.job_id_raw in in_queue),
             gpu_type=types.get(run.partition, ""),
             project_id=projects.get(run.account),
-            person_id=attribute(run).person_id,
+            person_id=attribution(run).person_id,
         )
 
     return fact_of

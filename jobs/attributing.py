@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 from accounting import bulk
 from accounting.models import Cluster, allocation_named
@@ -17,7 +17,7 @@ def is_its(job: Job, run: Run) -> bool:
     return run.submit is not None and run.submit >= job.created_at - CLOCKS
 
 
-def attribution(cluster: Cluster, runs: Sequence[Run]) -> Callable[[Run], Attribution]:
+def attribution(cluster: Cluster, runs: Collection[Run]) -> Callable[[Run], Attribution]:
     """Who is behind each run's POSIX user, and which allocation holds hours for it, or has the budget that it ran on."""
     people = dict(ClusterAccount.objects.filter(cluster=cluster).values_list("username", "user_id"))
     ids = {_number(run) for run in runs}

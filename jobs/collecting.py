@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -166,7 +167,7 @@ def _record(cluster: Cluster, pull: Pull) -> Tally:
         cluster=cluster,
         as_of=pull.asked_at,
         in_queue={entry.job_id_raw for entry in pull.queue},
-        attribute=attribution(cluster, pull.records.runs),
+        attribute=partial(attribution, cluster),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -171,7 +172,7 @@ def _record(
     live = {entry.job_id_raw for entry in queue if entry.state in WAITING_WORDS | HOLDING_WORDS}
     ended = [run for run in runs if run.end is not None]
     usage.record_runs(
-        ended, cluster=cluster, as_of=as_of, in_queue=live, attribute=attribution(cluster, ended)
+        ended, cluster=cluster, as_of=as_of, in_queue=live, attribute=partial(attribution, cluster)
     )
     finished = []
     last, shown = last_word.last_runs(runs), last_word.by_number(queue)

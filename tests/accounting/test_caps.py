@@ -45,7 +45,7 @@ def ran(allocation: Allocation, person: User, hours: int) -> None:
         cluster=allocation.cluster,
         as_of=timezone.now(),
         in_queue=(),
-        attribute=lambda run: Attribution(person_id=person.pk),
+        attribute=lambda runs: lambda run: Attribution(person_id=person.pk),
     )
 
 

@@ -43,7 +43,7 @@ def used(allocation: Allocation, mei: User) -> Allocation:
         cluster=allocation.cluster,
         as_of=timezone.now(),
         in_queue=(),
-        attribute=lambda run: Attribution(person_id=people.get(run.user)),
+        attribute=lambda runs: lambda run: Attribution(person_id=people.get(run.user)),
     )
     return allocation
 

@@ -16,7 +16,7 @@ from accounting.models import Allocation, Cluster
 from accounting.periods import Month, Period, last_twelve, parse_month, presets
 from accounting.reports import programmes
 from accounting.reports.programmes import Cell, Scope
-from accounting.usage import Attribution, nobody, record_runs
+from accounting.usage import Attribution, nobodys, record_runs
 from portal.models import Funder, Institution, Project, User
 from tests.factories import (
     CollectionFactory,
@@ -132,7 +132,9 @@ def test_one_person_of_several_names_is_not_three(firefly: Cluster, fund: Funder
             cluster=firefly,
             as_of=NOW,
             in_queue=(),
-            attribute=(lambda run: Attribution(person_id=people[run.user])) if known else nobody,
+            attribute=(lambda runs: lambda run: Attribution(person_id=people[run.user]))
+            if known
+            else nobodys,
         )
     assert [row.kind for row in programme(Scope((fund,))).usage.rows] == ["few"]
 
@@ -202,7 +204,7 @@ def test_a_funder_never_reads_a_person_a_job_or_a_foreign_project(
         cluster=allocation.cluster,
         as_of=NOW,
         in_queue=(),
-        attribute=lambda run: Attribution(person_id=mei.pk),
+        attribute=lambda runs: lambda run: Attribution(person_id=mei.pk),
     )
     client = browser(fay)
     for url in (PAGE, CSV, API):

@@ -144,7 +144,7 @@ def test_a_run_knows_its_person_and_never_forgets(allocation: Allocation, mei: U
         cluster=allocation.cluster,
         as_of=NOON + timedelta(days=1),
         in_queue=(),
-        attribute=lambda run: Attribution(person_id=mei.pk),
+        attribute=lambda runs: lambda run: Attribution(person_id=mei.pk),
     )
     seen([run], allocation.cluster)
     assert UsageRecord.objects.get().person == mei
@@ -164,7 +164,7 @@ def test_the_allocation_that_was_held_pays(project: Project, allocation: Allocat
         cluster=allocation.cluster,
         as_of=NOON + timedelta(days=1),
         in_queue=(),
-        attribute=lambda run: Attribution(allocation_id=other.pk),
+        attribute=lambda runs: lambda run: Attribution(allocation_id=other.pk),
     )
     assert ledger.balance(other).used == 2 * HOUR
     assert ledger.balance(allocation).used == 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import cast
 
 import pytest
@@ -112,7 +113,7 @@ def charged(allocation: Allocation, gpu_seconds: int, *, qos: str = "", start: d
         qos=qos or f"al-{allocation.pk}", gpus=1, gpus_by_type=(), start=began, submit=began,
         end=began + timedelta(seconds=gpu_seconds),
     )  # fmt: skip
-    attribute = attribution(allocation.cluster, [run])
+    attribute = partial(attribution, allocation.cluster)
     as_of = began + timedelta(days=30)
     usage.record_runs([run], cluster=allocation.cluster, as_of=as_of, in_queue=(), attribute=attribute)
     return run

@@ -11,6 +11,7 @@ from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -85,7 +86,7 @@ class Command(BaseCommand):
                 cluster=cluster,
                 as_of=as_of,
                 in_queue=active,
-                attribute=attribution(cluster, of_cluster),
+                attribute=partial(attribution, cluster),
             )
         if batch.rejected:
             usage.quarantine(self._cluster(named), batch.rejected, alarm=False)
