@@ -16,13 +16,13 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import product
 from operator import itemgetter
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, TextIO
 from zoneinfo import ZoneInfo
 
 from accounting.runs import Run
 from jobs.schedulers import Rejected
 
-# Asked of sacct, and what a row is read for, in the order of Row; no field here is written by a user.
+# Asked of sacct, and what a row is read for; no field here is written by a user.
 ASKED = (
     *("Cluster", "DBIndex", "JobIDRaw", "JobID", "Account", "User", "Partition", "QOS", "Submit", "Start"),
     *("End", "ElapsedRaw", "Suspended", "State", "ExitCode", "TimelimitRaw", "AllocTRES"),
@@ -33,9 +33,9 @@ CHUNK = 1 << 16
 LONGEST_RECORD = 1 << 20
 UTC_ZONES = (UTC, ZoneInfo("UTC"))
 NOWHEN = frozenset({"", "Unknown", "None", "N/A"})
-NUMBER = re.compile(r"[0-9]{1,18}")
-COUNT = re.compile(r"[0-9]{1,7}")  # of devices; what is more is no machine, and no integer of a database
-MINUTES = re.compile(r"[0-9]{1,9}")
+LONGEST_NUMBER = 18  # digits
+LONGEST_COUNT = 7  # of devices; what is more is no machine, and no integer of a database
+LONGEST_MINUTES = 9
 LONGEST_WORDS = {"JobID": 80, "ExitCode": 20}  # characters, as UsageRecord keeps them
 LONGEST_WORD = 100
 LONGEST_STATE = 30
@@ -43,28 +43,6 @@ WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 SPAN = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d\d):(\d\d)(?:\.\d+)?", re.ASCII)
 STATE = re.compile(r"([A-Z_]+)\+?(?: by .+)?")
 END_OF_LINE = ("\n", "\r\n")
-
-
-class Row(NamedTuple):
-    """The text of the fields that count."""
-
-    cluster: str
-    db_index: str
-    job_id_raw: str
-    job_id: str
-    account: str
-    user: str
-    partition: str
-    qos: str
-    submit: str
-    start: str
-    end: str
-    elapsed: str
-    suspended: str
-    state: str
-    exit_code: str
-    time_limit: str
-    tres: str
 
 
 class TableError(ValueError):
@@ -262,11 +240,8 @@ class RowReader:
 
     def item(self, record: list[str], source: bytes = b"") -> Run | Rejected | None:
         """The record's Run; None for a step (R1). `source`: its mark, where one is kept."""
-        row = Row(*self._pick([*record, ""]))
-        if "." in row.job_id or "." in row.job_id_raw:
-            return None
         try:
-            return self.run(row, source)
+            return self._run(source, *self._pick([*record, ""]))
         except RowError as error:
             return _rejected("|".join(record), str(error))
 
@@ -276,67 +251,107 @@ class RowReader:
         marking.update("\x1f".join(record).encode("utf-8", "surrogatepass"))
         return marking.digest()
 
-    def run(self, row: Row, source: bytes = b"") -> Run:
-        start, end = self.interval(row)
-        gpus, by_type, shards = devices(row.tres)
-        db_index = _number(row.db_index or "0", "DBIndex").lstrip("0")
-        submit = self.moment(row.submit, "Submit")
-        if not db_index and submit is None:
+    def _run(  # the mark, and the fields ASKED: by place, as in a Run, for names take three times as long
+        self,
+        source: bytes,
+        cluster: str,
+        db_index: str,
+        job_id_raw: str,
+        job_id: str,
+        account: str,
+        user: str,
+        partition: str,
+        qos: str,
+        submit: str,
+        start: str,
+        end: str,
+        elapsed: str,
+        suspended: str,
+        state: str,
+        exit_code: str,
+        time_limit: str,
+        tres: str,
+    ) -> Run | None:
+        if "." in job_id or "." in job_id_raw:
+            return None
+        started, ended = self._interval(start, end, elapsed, suspended)
+        gpus, by_type, shards = devices(tres)
+        db_index = _number(db_index or "0", "DBIndex").lstrip("0")
+        submitted = self._moment(submit, "Submit")
+        if not db_index and submitted is None:
             raise RowError("has neither DBIndex nor Submit: it can't be told from another")
-        raw = _number(row.job_id_raw, "JobIDRaw")
-        return Run(  # by place: names take three times as long
-            _word(row.cluster, "Cluster") or self.cluster,
+        raw = _number(job_id_raw, "JobIDRaw")
+        return Run(
+            _word(cluster, "Cluster") or self.cluster,
             db_index,
             raw,
-            _checked_word(row.job_id, "JobID") or raw,
-            _word(row.account, "Account"),
-            _word(row.user, "User"),
-            _word(row.partition, "Partition"),
-            _word(row.qos, "QOS"),
-            submit,
-            start,
-            end,
-            state(row.state),
+            raw if job_id == raw else _checked_word(job_id, "JobID") or raw,
+            _word(account, "Account"),
+            _word(user, "User"),
+            _word(partition, "Partition"),
+            _word(qos, "QOS"),
+            submitted,
+            started,
+            ended,
+            one_word(state),
             gpus,
             by_type,
             shards,
-            _word(row.exit_code, "ExitCode"),
-            int(row.time_limit) if MINUTES.fullmatch(row.time_limit) else None,
+            _word(exit_code, "ExitCode"),
+            int(time_limit) if _is_number(time_limit, LONGEST_MINUTES) else None,
             source,
         )
 
-    def moment(self, text: str, column: str) -> datetime | None:
-        readings = self.readings(text, column)
+    def _moment(self, text: str, column: str) -> datetime | None:
+        if self._in_utc:
+            return utc(text, column)
+        readings = self._readings(text, column)
         return readings[0] if readings else None
 
-    def readings(self, text: str, column: str) -> tuple[datetime, ...]:
-        """A wall time in UTC: no reading if unknown, two in the hour that a zone has twice."""
-        if not WHEN.fullmatch(text):
-            if text.strip() in NOWHEN:
-                return ()
-            raise RowError(f"{column} is no time: {text[:40]!r}")
-        try:
-            if self._in_utc:
-                return (datetime.fromisoformat(text + "+00:00"),)
-            wall = datetime.fromisoformat(text)
-            both = [wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
-        except (ValueError, OverflowError):
-            raise RowError(f"{column} is no time: {text[:40]!r}") from None
-        return tuple(dict.fromkeys(both))
-
-    def interval(self, row: Row) -> tuple[datetime | None, datetime | None]:
+    def _interval(
+        self, start: str, end: str, elapsed: str, suspended: str
+    ) -> tuple[datetime | None, datetime | None]:
         """R8: of the readings of Start and End, the pair that lasts ElapsedRaw + Suspended."""
-        starts, ends = self.readings(row.start, "Start"), self.readings(row.end, "End")
+        if self._in_utc:
+            return utc(start, "Start"), utc(end, "End")
+        starts, ends = self._readings(start, "Start"), self._readings(end, "End")
         if (len(starts) < 2 and len(ends) < 2) or not starts or not ends:
             # Plain, or still open, or never begun: nothing depends on the choice.
             return (starts[0] if starts else None), (ends[0] if ends else None)
-        lasted = _lasted(row)
-        for start, end in product(starts, ends):
-            if end - start == lasted:
-                return start, end
+        lasted = _lasted(elapsed, suspended)
+        for started, ended in product(starts, ends):
+            if ended - started == lasted:
+                return started, ended
         raise RowError(
             "Start or End falls into the hour that the zone has twice, and ElapsedRaw fits no reading"
         )
+
+    def _readings(self, text: str, column: str) -> tuple[datetime, ...]:
+        """A wall time in UTC: no reading if unknown, two in the hour that a zone has twice."""
+        wall = utc(text, column)
+        if wall is None:
+            return ()
+        try:
+            both = [wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+        except (ValueError, OverflowError):
+            raise _no_time(text, column) from None
+        return tuple(dict.fromkeys(both))
+
+
+def utc(text: str, column: str) -> datetime | None:
+    """A time written in UTC; None if unknown."""
+    if not WHEN.fullmatch(text):
+        if text.strip() in NOWHEN:
+            return None
+        raise _no_time(text, column)
+    try:
+        return datetime.fromisoformat(text + "+00:00")
+    except ValueError:
+        raise _no_time(text, column) from None
+
+
+def _no_time(text: str, column: str) -> RowError:
+    return RowError(f"{column} is no time: {text[:40]!r}")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -350,40 +365,44 @@ def devices(tres: str) -> tuple[int, tuple[tuple[str, int], ...], int]:
         if not equals:
             raise RowError(f"AllocTRES can't be read: {tres[:80]!r}")
         if name == "gres/gpu" and total is None:
-            total = int(_number(value, "gres/gpu", COUNT))
+            total = int(_number(value, "gres/gpu", LONGEST_COUNT))
         elif name.startswith("gres/gpu:") and name not in typed:
-            typed[name] = int(_number(value, name, COUNT))
+            typed[name] = int(_number(value, name, LONGEST_COUNT))
         elif name == "gres/gpu" or name in typed:
             raise RowError(f"AllocTRES names {name} twice")
         elif name == "gres/shard":
-            shards = int(_number(value, name, COUNT))
+            shards = int(_number(value, name, LONGEST_COUNT))
     by_type = tuple(sorted((name.removeprefix("gres/gpu:"), count) for name, count in typed.items()))
     return (sum(typed.values()) if total is None else total), by_type, shards
 
 
 @lru_cache(maxsize=1 << 10)
-def state(text: str) -> str:
-    """One word: "CANCELLED by 1001" is CANCELLED."""
+def one_word(text: str) -> str:
+    """Of a State: "CANCELLED by 1001" is CANCELLED."""
     match = STATE.fullmatch(text.strip())
     if not match or len(match[1]) > LONGEST_STATE:
         raise RowError(f"State is no state: {text[:40]!r}")
     return match[1]
 
 
-def _lasted(row: Row) -> timedelta | None:
-    elapsed = row.elapsed.strip()
-    span = SPAN.fullmatch(row.suspended.strip() or "00:00:00")
-    if not NUMBER.fullmatch(elapsed) or not span:
+def _lasted(elapsed: str, suspended: str) -> timedelta | None:
+    elapsed = elapsed.strip()
+    span = SPAN.fullmatch(suspended.strip() or "00:00:00")
+    if not _is_number(elapsed) or not span:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds + int(elapsed))
 
 
-def _number(text: str, column: str, form: re.Pattern[str] = NUMBER) -> str:
+def _number(text: str, column: str, longest: int = LONGEST_NUMBER) -> str:
     text = text.strip()
-    if not form.fullmatch(text):
+    if not _is_number(text, longest):
         raise RowError(f"{column} can't be read: {text[:40]!r}")
     return text
+
+
+def _is_number(text: str, longest: int = LONGEST_NUMBER) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= longest
 
 
 def _checked_word(text: str, column: str) -> str:
