@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet, Sum
+from django.db.models import Min, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
@@ -109,37 +109,19 @@ class NotEnough(Exception):
 def balances(allocations: Iterable[Allocation]) -> dict[int, Balance]:
     """Each allocation's balance by its pk: two queries, whatever their number."""
     ids = [allocation.pk for allocation in allocations]
-    usage = Q(kind__in=(Kind.CHARGE, Kind.REFUND, Kind.ADJUSTMENT), of_runs=True)
-    sums = (
-        LedgerSum.objects.filter(allocation__in=ids)
-        .values("allocation")
-        .order_by()
-        .annotate(
-            granted=Sum("gpu_seconds", filter=~usage & ~Q(kind=Kind.EXPIRY), default=0),
-            expired=Sum("gpu_seconds", filter=Q(kind=Kind.EXPIRY), default=0),
-            used=Sum("gpu_seconds", filter=usage, default=0),
-            runs=Sum("entries", filter=usage, default=0),
-        )
-    )
-    holds = (
-        Hold.objects.open()
-        .filter(allocation__in=ids)
-        .values("allocation")
-        .order_by()
-        .annotate(held=Sum("gpu_seconds"))
-    )
-    by_entries = {row["allocation"]: row for row in sums}
-    by_holds = {row["allocation"]: row["held"] for row in holds}
-    return {
-        pk: Balance(
-            granted=by_entries[pk]["granted"] if pk in by_entries else 0,
-            used=-by_entries[pk]["used"] if pk in by_entries else 0,
-            held=by_holds.get(pk, 0),
-            expired=-by_entries[pk]["expired"] if pk in by_entries else 0,
-            runs=by_entries[pk]["runs"] if pk in by_entries else 0,
-        )
-        for pk in ids
-    }
+    held = _sums(Hold.objects.open().filter(allocation__in=ids))
+    found = {pk: Balance(held=held.get(pk, 0)) for pk in ids}
+    for each in LedgerSum.objects.filter(allocation__in=ids).order_by():
+        found[each.allocation_id] += _share(each)
+    return found
+
+
+def _share(entries: LedgerSum) -> Balance:
+    if entries.kind == Kind.EXPIRY:
+        return Balance(expired=-entries.gpu_seconds)
+    if entries.of_runs and entries.kind in (Kind.CHARGE, Kind.REFUND, Kind.ADJUSTMENT):
+        return Balance(used=-entries.gpu_seconds, runs=entries.entries)
+    return Balance(granted=entries.gpu_seconds)
 
 
 def balance(allocation: Allocation) -> Balance:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from accounting import ledger
 from accounting.models import Capability, Cluster, Partition
 from jobs import lifecycle, pressure, quoting, tasks
-from jobs.identity import account_for
+from jobs.identity import association_for
 from jobs.models import (
     Association,
     ClusterAccount,
@@ -69,9 +69,8 @@ def create_and_submit(
     `token` may be drawn beforehand: the same one again (a button pressed twice) gives the same job again.
     """
     check_permission(by, Permission.SUBMIT_JOB, lab=project.lab)
-    token = token or new_token()
     User.objects.select_for_update(no_key=True).get(pk=by.pk)  # one submission of a person after the other
-    earlier = Job.objects.filter(token=token, owner=by).first()
+    earlier = Job.objects.filter(token=token, owner=by).first() if token else None
     if earlier is not None:
         return earlier
     check_accepted(by)
@@ -83,7 +82,7 @@ def create_and_submit(
     if payer is None:
         raise Refused("", problem)
     job = Job.objects.create(
-        token=token,
+        token=token or new_token(),
         owner=by,
         project=project,
         allocation=payer,
@@ -110,7 +109,7 @@ def create_and_submit(
             *((JobFile.Kind.INPUT, upload) for upload in inputs),
         ]
     )
-    account = account_for(by, partition.cluster, project)
+    association = association_for(by, partition.cluster, project)
     record(
         "job submitted",
         job,
@@ -121,8 +120,8 @@ def create_and_submit(
         held=price.cost,
         **({"tasks": task_count} if job.is_sweep else {}),
     )
-    if account.associations.filter(made_at=None).exists():
-        ring(tasks.provision, account.pk)
+    if association.made_at is None:
+        ring(tasks.provision, association.account_id)
     ring(tasks.dispatch, partition.cluster_id)
     return job
 

@@ -37,9 +37,9 @@ MOST = 2000  # jobs in one go: those behind them are rung for again
 
 def send_waiting(cluster_id: int) -> None:
     """Send every job that waits for this cluster: one remote call per person and batch, many people side by side."""
-    if not health.may_try(cluster_id):
+    cluster = health.to_try(cluster_id)
+    if cluster is None:
         return
-    cluster = Cluster.objects.get(pk=cluster_id)
     waiting = _waiting(cluster)
     if not waiting:
         return
@@ -61,9 +61,9 @@ def drop_unwanted(cluster_id: int) -> None:
 
 def resolve_unclear(cluster_id: int) -> None:
     """Find out what became of jobs whose worker died or whose answer was lost."""
-    if not health.may_try(cluster_id):
+    cluster = health.to_try(cluster_id)
+    if cluster is None:
         return
-    cluster = Cluster.objects.get(pk=cluster_id)
     stale = Job.objects.filter(cluster=cluster, state=State.SUBMITTING, claimed_at__lt=timezone.now() - STALE)
     with connect_to(cluster.name) as door:
         for account, jobs in _by_account(stale, cluster).items():
@@ -84,9 +84,9 @@ def resolve_unclear(cluster_id: int) -> None:
 
 def cancel_wanted(cluster_id: int) -> None:
     """Tell the scheduler of every wish to cancel. The job's state changes when the scheduler says so."""
-    if not health.may_try(cluster_id):
+    cluster = health.to_try(cluster_id)
+    if cluster is None:
         return
-    cluster = Cluster.objects.get(pk=cluster_id)
     wanted = Job.objects.on_cluster(cluster).filter(cancel_requested_at__isnull=False)
     with connect_to(cluster.name) as door:
         for account, jobs in _by_account(wanted, cluster).items():

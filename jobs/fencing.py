@@ -40,9 +40,9 @@ Names = Mapping[str, Sequence[str]]  # by account: the budgets that it may use, 
 
 def keep(cluster_id: int) -> None:
     """One cycle for all of a cluster's budgets."""
-    if not health.may_try(cluster_id):
+    cluster = health.to_try(cluster_id)
+    if cluster is None:
         return
-    cluster = Cluster.objects.get(pk=cluster_id)
     try:
         with connect_to(cluster.name) as door:
             fenced = bool(door.site.fencer)

@@ -39,11 +39,22 @@ def of(cluster_id: int) -> ClusterHealth:
     return ClusterHealth.objects.get_or_create(cluster_id=cluster_id)[0]
 
 
+def to_try(cluster_id: int) -> Cluster | None:
+    """The cluster, if it may be asked now.
+
+    Not while it is under maintenance, nor while the breaker is open: the poll tries whether it answers again.
+    Also brings this process up to date about its login nodes.
+    """
+    login_nodes.share(cluster_id)
+    at_work = Cluster.objects.filter(pk=cluster_id).exclude(pk__in=maintenance.left_alone())
+    well = at_work.filter(health__try_again_at=None).first()  # nothing is known of a new one, either
+    if well or not (at_work.exists() and _is_the_trial(cluster_id)):
+        return well
+    return at_work.get()
+
+
 def may_try(cluster_id: int) -> bool:
-    """False while the cluster is under maintenance, and while the breaker is open: the poll tries whether it answers again."""
-    if maintenance.lasts(cluster_id):
-        return False
-    return of(cluster_id).try_again_at is None or _is_the_trial(cluster_id)
+    return to_try(cluster_id) is not None
 
 
 def _is_the_trial(cluster_id: int) -> bool:

@@ -18,10 +18,11 @@ from portal.models.audit import record
 from portal.transitions import advance
 
 
-def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccount:
-    """The person's account there, asked for if it is new, with the association to `project` noted. Inside a transaction.
+def association_for(user: User, cluster: Cluster, project: Project) -> Association:
+    """The person's right there to run for `project`, noted if it is new, with the account, asked for if it is new.
 
-    Whoever comes back gets the same name again; what was taken away is made anew.
+    Inside a transaction, in which the account is locked. Whoever comes back gets the same name again; what was taken
+    away is made anew.
     """
     locked = ClusterAccount.objects.select_for_update(no_key=True)
     account = locked.filter(user=user, cluster=cluster).first() or locked.get(pk=_ask(user, cluster).pk)
@@ -29,8 +30,9 @@ def account_for(user: User, cluster: Cluster, project: Project) -> ClusterAccoun
         _ask_again(account)
     association, _new = Association.objects.get_or_create(account=account, project=project)
     if association.ended_at is not None:
-        account.associations.filter(pk=association.pk).update(made_at=None, ended_at=None, removed_at=None)
-    return account
+        association.made_at = association.ended_at = association.removed_at = None
+        association.save()
+    return association
 
 
 def _ask_again(account: ClusterAccount) -> None:

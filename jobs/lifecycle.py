@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Case, Value, When
 from django.utils import timezone
 
 from accounting import bulk, ledger
@@ -74,14 +73,9 @@ def mark_queued(job: Job, scheduler_id: str) -> bool:
 def mark_all_queued(ids: Mapping[int, str]) -> None:
     """The scheduler has these jobs, by pk, under these ids. One that somebody else has moved meanwhile stays as it is."""
     now = timezone.now()
-    Job.objects.filter(pk__in=ids, state=State.SUBMITTING).update(
-        state=State.QUEUED,
-        scheduler_id=Case(*(When(pk=pk, then=Value(number)) for pk, number in ids.items())),
-        queued_at=now,
-        confirmed_at=now,
-        reason="",
-        message="",
-    )
+    columns = ("state", "scheduler_id", "queued_at", "confirmed_at", "reason", "message")
+    rows = [(pk, State.QUEUED.value, number, now, now, "", "") for pk, number in ids.items()]
+    bulk.change(Job, columns, rows, state=State.SUBMITTING)
 
 
 def mark_all_running(started: Sequence[tuple[Job, datetime | None, str]]) -> None:

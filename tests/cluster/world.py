@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounting.models import Allocation, Cluster, Partition
 from jobs import actions, dispatch, provisioning, sync, uploads
-from jobs.identity import account_for
+from jobs.identity import association_for
 from jobs.models import ClusterAccount, Job, Upload
 from portal.models import Project, Role, User
 from tests.cluster.one_machine import SlurmCluster, until
@@ -137,7 +137,7 @@ class World:
 def account_asked_for(person: User, cluster: Cluster, project: Project) -> ClusterAccount:
     """As a submission does it: in a transaction of its own."""
     with transaction.atomic():
-        return account_for(person, cluster, project)
+        return association_for(person, cluster, project).account
 
 
 def make_world(slurm: SlurmCluster, gpu_hours: int = 1000, *, above: str = "") -> World:

@@ -3,7 +3,7 @@
 import pytest
 
 from accounting.models import Cluster
-from jobs.identity import account_for
+from jobs.identity import association_for
 from jobs.models import ClusterAccount, posix_name
 from portal.models import Project, User
 from tests.factories import UserFactory
@@ -28,23 +28,23 @@ def named(email: str) -> User:
 def test_its_name_comes_from_the_mail_address(
     email: str, username: str, firefly: Cluster, project: Project
 ) -> None:
-    account = account_for(named(email), firefly, project)
+    account = association_for(named(email), firefly, project).account
     assert account.username == username
     posix_name(account.username)
 
 
 def test_two_people_never_get_the_same_name(firefly: Cluster, project: Project) -> None:
-    first = account_for(named("mei@north.example"), firefly, project)
-    second = account_for(named("mei@south.example"), firefly, project)
+    first = association_for(named("mei@north.example"), firefly, project).account
+    second = association_for(named("mei@south.example"), firefly, project).account
     assert (first.username, second.username) == ("fp-mei", "fp-mei2")
 
 
 def test_the_name_of_somebody_who_left_is_not_given_again(firefly: Cluster, project: Project) -> None:
-    gone = account_for(named("mei@north.example"), firefly, project)
+    gone = association_for(named("mei@north.example"), firefly, project).account
     ClusterAccount.objects.filter(pk=gone.pk).update(state=ClusterAccount.State.DISABLED)
-    assert account_for(named("mei@south.example"), firefly, project).username == "fp-mei2"
+    assert association_for(named("mei@south.example"), firefly, project).account.username == "fp-mei2"
 
 
 def test_asking_again_gives_the_same_account(firefly: Cluster, project: Project) -> None:
     person = named("mei@north.example")
-    assert account_for(person, firefly, project) == account_for(person, firefly, project)
+    assert association_for(person, firefly, project) == association_for(person, firefly, project)

@@ -13,7 +13,7 @@ from accounting import ledger
 from accounting.actions.closing import close_project
 from accounting.models import Allocation, Partition
 from jobs import actions, dispatch, lifecycle, offboarding, sending
-from jobs.identity import account_for
+from jobs.identity import association_for
 from jobs.leases import holding
 from jobs.models import Association, ClusterAccount, Job, Upload
 from jobs.rights import why_ended
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def account(mei: User, project: Project, allocation: Allocation) -> ClusterAccount:
     """mei's, ready, with the right to run on the project."""
-    account = account_for(mei, allocation.cluster, project)
+    account = association_for(mei, allocation.cluster, project).account
     ClusterAccount.objects.update(state=ClusterAccount.State.ACTIVE, found_at=timezone.now())
     Association.objects.update(made_at=timezone.now())
     account.refresh_from_db()
@@ -107,7 +107,7 @@ def test_another_lab_keeps_the_account_but_not_the_association(
 ) -> None:
     MembershipFactory.create(user=mei, lab=folding)
     theirs = ProjectFactory.create(lab=folding)
-    account_for(mei, account.cluster, theirs)
+    association_for(mei, account.cluster, theirs)
     memberships.end(by=mei, membership=mei.memberships.current().exclude(lab=folding).get())
     offboarding.flag(account.pk)
     account.refresh_from_db()
@@ -221,7 +221,7 @@ def test_whoever_comes_back_gets_the_same_name_and_everything_anew(
     ClusterAccount.objects.update(shut_out_at=timezone.now())
     MembershipFactory.create(user=mei, lab=optics)
 
-    again = account_for(mei, account.cluster, project)
+    again = association_for(mei, account.cluster, project).account
 
     assert (again.pk, again.username, again.state) == (
         account.pk,
