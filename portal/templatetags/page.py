@@ -20,6 +20,7 @@ register = template.Library()
 
 CONTROLS = {
     "select": "form-select",
+    "longselect": "form-select",
     "selectmultiple": "form-select",
     "selectortype": "form-select",
     "checkbox": "form-check-input",
