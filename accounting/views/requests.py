@@ -32,10 +32,11 @@ ASKING = (Project.State.PROPOSED, Project.State.ACTIVE)
 @require_safe
 def requests(request: PersonRequest) -> HttpResponse:
     form = RequestSearch(request.GET)
-    found = visible_requests(request).filter(form.wanted).order_by("-created_at", "-pk")
+    visible = AllocationRequest.objects.visible_to(request.user)
+    found = visible.filter(form.wanted).order_by("-created_at", "-pk")
     projects = Project.objects.visible_to(request.user).filter(state__in=ASKING).select_related("lab")
     context = {
-        "page": page_of(request, found, _with_all(AllocationRequest.objects.all())),
+        "page": page_of(request, found, listed()),
         "form": form,
         "askable": [project for project in projects[:PER_PAGE] if may_request(request, project)],
         "offers": AllocationRequest.objects.offered_to(request.user).unanswered()[:PER_PAGE],
@@ -100,21 +101,27 @@ def request_page(
     return render(request, "accounting/request.html", {"asked": asked} | rights | answers)
 
 
+def listed() -> QuerySet[AllocationRequest]:
+    """With what a line of a list tells of each."""
+    related = ("project__lab__institution", "to_project__lab", "call")
+    return AllocationRequest.objects.select_related(*related).prefetch_related(ANSWERS)
+
+
 def visible_requests(request: PersonRequest) -> Any:
-    return _with_all(AllocationRequest.objects.visible_to(request.user))
-
-
-def _with_all(rows: QuerySet[AllocationRequest]) -> Any:
-    """With what their pages and lists tell of them."""
-    return rows.select_related(
-        "project__lab__institution",
-        "project__funder",
-        "cluster__policy",
-        "allocation",
-        "to_project__lab",
-        "created_by",
-        "call",
-    ).prefetch_related(ANSWERS)
+    """With what their pages tell of them."""
+    return (
+        AllocationRequest.objects.visible_to(request.user)
+        .select_related(
+            "project__lab__institution",
+            "project__funder",
+            "cluster__policy",
+            "allocation",
+            "to_project__lab",
+            "created_by",
+            "call",
+        )
+        .prefetch_related(ANSWERS)
+    )
 
 
 def said_of(asked: AllocationRequest) -> str:

@@ -17,7 +17,7 @@ from accounting.models import AllocationRequest, Review
 from accounting.reports import decisions
 from accounting.reports import queue as waiting
 from accounting.units import hours
-from accounting.views.requests import request_page, visible_requests
+from accounting.views.requests import listed, request_page, visible_requests
 from portal.lists import form_page, order, page_of
 from portal.permissions import Permission, check_permission, has_permission
 from portal.reauthentication import confirm_again
@@ -40,9 +40,10 @@ def queue(request: PersonRequest) -> HttpResponse:
     check_permission(request.user, Permission.DECIDE_REQUEST)
     form = QueueFilter(request.GET)
     show = form.show_now
-    narrowed = form.narrow(visible_requests(request))
+    narrowed = form.narrow(AllocationRequest.objects.visible_to(request.user))
     by_state = waiting.counts(narrowed)
-    page = page_of(request, _sorted(request, narrowed.filter(state__in=QueueFilter.STATES[show]), show))
+    found = _sorted(request, narrowed.filter(state__in=QueueFilter.STATES[show]), show)
+    page = page_of(request, found, waiting.with_advice(listed()))
     call = form.wanted.get("call")
     context = {
         "page": page,
@@ -148,7 +149,6 @@ def _rows(request: PersonRequest, page: Any) -> list[tuple[Any, ...]]:
 
 
 def _sorted(request: PersonRequest, found: Any, show: str) -> Any:
-    found = waiting.with_advice(found)
     if request.GET.get("sort", "").lstrip("-") in SORTS:
         return found.order_by(*order(request, SORTS, "age"))
     if show == QueueFilter.WITH_LAB:
