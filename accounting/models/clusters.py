@@ -95,7 +95,7 @@ class ChargeFactor(models.Model):
     valid_from = models.DateTimeField()
 
     class Meta:
-        ordering = ["partition", "valid_from"]
+        ordering = ["partition_id", "valid_from"]  # by the name of the cluster would join three tables
         constraints = [
             models.UniqueConstraint(fields=["partition", "valid_from"], name="one_factor_at_a_time"),
             models.CheckConstraint(condition=models.Q(factor__gte=0), name="factor_not_negative"),

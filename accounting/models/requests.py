@@ -142,6 +142,7 @@ class AllocationRequest(Moving):
                 name="requests_waiting",
             ),
             models.Index(fields=["-decided_at"], name="requests_by_decision"),
+            models.Index(fields=["state", "created_by"], name="requests_by_state"),  # how many are where
             models.Index(fields=["-created_at", "-id"], name="requests_newest_first"),
         ]
         constraints = [
