@@ -16,9 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 from accounting import ledger
 from accounting.actions import allocations as actions
 from accounting.actions import corrections
+from accounting.actions.authors import may_write
 from accounting.actions.caps import capped_people, set_caps
 from accounting.forms.allocations import AdjustForm, CapsForm, ReportForm, SuspensionForm
-from accounting.models import Allocation, Correction, ProgressReport, policy_of
+from accounting.models import Allocation, AllocationRequest, Correction, ProgressReport, policy_of
 from accounting.reports import lives
 from accounting.reports.balances import AllocationStanding
 from accounting.views.projects import may_request
@@ -127,10 +128,24 @@ def report_write(request: PersonRequest, pk: int) -> HttpResponse:
         messages.success(
             request, _("The report is kept. The centre reads it with the request for a renewal.")
         )
-        return redirect("accounting:report_write" if publication else "accounting:allocation", one.pk)
+        if publication:
+            return redirect("accounting:report_write", one.pk)
+        renewal = _renewal_to_send(request, one)
+        if renewal:
+            return redirect("accounting:request_edit", renewal.pk)
+        return redirect("accounting:allocation", one.pk)
     publications = page_of(request, one.project.publications.all())
     context = {"allocation": one, "form": form, "written": written, "page": publications}
     return render(request, "accounting/allocation_report.html", context)
+
+
+def _renewal_to_send(request: PersonRequest, one: Allocation) -> AllocationRequest | None:
+    """What waited for the report, if this person may send it."""
+    kind, with_lab = AllocationRequest.Kind.RENEWAL, AllocationRequest.WITH_LAB
+    begun = AllocationRequest.objects.visible_to(request.user).filter(
+        allocation=one, kind=kind, state__in=with_lab
+    )
+    return next((each for each in begun if may_write(request.user, each)), None)
 
 
 def _visible(request: PersonRequest, pk: int) -> Allocation:

@@ -288,6 +288,21 @@ def test_a_pi_writes_the_report_and_adds_what_came_out(ivo: User, allocation: Al
     assert "Light, squeezed (2026) 10.1000/182" in text and "We squeezed more." in text
 
 
+def test_after_the_report_the_renewal_that_waited_for_it_is_next(ivo: User, allocation: Allocation) -> None:
+    where, after = url(allocation, "report"), url(allocation)
+    assert browser(ivo).post(where, {"text": "We squeezed."}).headers["Location"] == after
+    begun = AllocationRequestFactory.create(
+        kind=AllocationRequest.Kind.RENEWAL,
+        state=AllocationRequest.State.DRAFT,
+        project=allocation.project,
+        cluster=allocation.cluster,
+        allocation=allocation,
+        created_by=ivo,
+    )
+    answer = browser(ivo).post(where, {"text": "We squeezed more."})
+    assert answer.headers["Location"] == f"/requests/{begun.pk}/edit/"
+
+
 def test_the_centre_reads_the_report_with_the_request_for_a_renewal(
     ivo: User, sam: User, allocation: Allocation
 ) -> None:
