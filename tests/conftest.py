@@ -7,6 +7,7 @@ ivo's project. otto works at another institution: he is the stranger; vera leads
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -40,6 +41,12 @@ from tests.factories import (
     UserFactory,
 )
 from tests.pages import browser
+
+
+def pytest_configure() -> None:
+    """Told to end is like Ctrl-C: the programs that a test has started end with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
 
 # ── Side by side ─────────────────────────────────────────────────────────────
 
