@@ -21,7 +21,7 @@ from django.conf import settings
 
 from accounting.books import Books
 from jobs.logins import MARGIN, QUICK, Login, document_of
-from jobs.schedulers import AnswerError, Call, Finding, Records, new_delimiter
+from jobs.schedulers import AnswerError, Call, Finding, Records, TooMuch, new_delimiter
 from jobs.schedulers.slurm import one_line
 from jobs.sites import ConfigError, Site, read_clusters
 from jobs.spec import (
@@ -281,11 +281,16 @@ class Door:
         except AnswerError as trouble:
             return Poll(queue, None, trouble, free_gpus, asked_at)
 
-    def pull(self, since: datetime, until: datetime) -> Pull:
-        """The records of a slice, which may be many. Raises TooMuch where a shorter slice may be answered whole."""
+    def pull(self, since: datetime, until: datetime, *, most: int | None = None) -> Pull:
+        """The records of a slice, which may be many. Raises TooMuch where a shorter slice may be answered whole.
+
+        `most`: characters; of a longer answer nothing is read.
+        """
         dialect, delimiter = self.site.scheduler, new_delimiter()
         calls = [dialect.records(since, until, delimiter), dialect.queue(delimiter)]
         (recorded, queued), asked_at = self._as(self.site.collector).ask(calls, SLOW)
+        if most and len(recorded.stdout) > most:
+            raise TooMuch("The records are too many to be read at once.", transient=True)
         return Pull(
             dialect.read_records(recorded, delimiter), dialect.read_queue(queued, delimiter), asked_at
         )

@@ -4,8 +4,9 @@ The poll (jobs.sync) reads what is new every few seconds. Beside it every cluste
 48 hours every quarter of an hour, the last 8 days daily, this month and the one before weekly and once a month is over.
 What is due is found in these rows: a lost beat loses nothing, and a doubled one asks nothing twice.
 
-A window is asked in slices, each one remote call. The watermark (the row's `since` and `until`) moves only when the last
-slice was answered whole; a slice that was not is asked again at the next ring, and those before it are not.
+A window is asked in slices, each one remote call, as long as can be held in memory at once. The watermark (the row's
+`since` and `until`) moves only when the last slice was answered whole; a slice that was not is asked again at the next
+ring, and those before it are not.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ BACK = {Kind.RECENT: timedelta(hours=48), Kind.WEEK: timedelta(days=8)}
 SETTLED = timedelta(days=1)  # after a month's end: its last records have come by then
 SLICE = timedelta(days=1)
 SMALLEST = timedelta(minutes=15)
+MOST = (
+    2 << 20
+)  # characters of one answer: some 10,000 records, which take ten times as much while they are recorded
+FEW = 1_000  # records; after so few the next slice may be longer
 LEASE = timedelta(minutes=10)  # longer than one slice may take
 
 
@@ -82,12 +87,6 @@ def begins(window: CollectionWindow, now: datetime) -> datetime:
     return months.first_moment(min(month, month_of(last.month).plus(1)) if last else month)
 
 
-def slices(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    while since < until:
-        yield since, min(since + SLICE, until)
-        since += SLICE
-
-
 # ── Reading ──────────────────────────────────────────────────────────────────
 
 
@@ -128,10 +127,9 @@ def _read(window: CollectionWindow) -> Tally:
     tally = Tally()
     since, until = window.under_way or (timezone.now(), timezone.now())
     with connect_to(window.cluster.name) as door:
-        for begin, end in slices(since, until):
-            for pull in _pulls(door, begin, end):
-                tally += _record(window.cluster, pull)
-                window.found += len(pull.records.runs)
+        for pull, end in _pulls(door, since, until):
+            tally += _record(window.cluster, pull)
+            window.found += len(pull.records.runs)
             _reached(window, end)
     _succeeded(window)
     return tally
@@ -146,17 +144,23 @@ def _begin(window: CollectionWindow) -> None:
         window.save(update_fields=["asked_since", "asked_until", "reached", "found"])
 
 
-def _pulls(door: Door, since: datetime, until: datetime) -> Iterator[Pull]:
-    """The slice in one call; in halves, where its answer would be too long."""
-    try:
-        yield door.pull(since, until + CLOCKS)
-        return
-    except TooMuch:
-        if until - since <= SMALLEST:
-            raise
-    middle = since + (until - since) / 2
-    yield from _pulls(door, since, middle)
-    yield from _pulls(door, middle, until)
+def _pulls(door: Door, since: datetime, until: datetime) -> Iterator[tuple[Pull, datetime]]:
+    """What is known of each slice, and its end. Where an answer would be too long, shorter slices."""
+    length = SLICE
+    while since < until:
+        end = min(since + length, until)
+        try:
+            # The shortest slice may take what it takes: it can't be left out.
+            pull = door.pull(since, end + CLOCKS, most=MOST if length > SMALLEST else None)
+        except TooMuch:
+            if length == SMALLEST:
+                raise
+            length = max(length / 2, SMALLEST)
+            continue
+        yield pull, end
+        since = end
+        if len(pull.records.runs) <= FEW:
+            length = min(length * 2, SLICE)
 
 
 def _record(cluster: Cluster, pull: Pull) -> Tally:

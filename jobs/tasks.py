@@ -27,6 +27,9 @@ from jobs.signs import Pulse
 from jobs.sweep import overdue
 
 NEW = timedelta(seconds=30)
+# seconds. What is rung for every second, or for every job, may take no longer: a worker remembers each until its limit is
+# over, 1 KB, even if it ended long before.
+OFTEN = 600
 
 
 @shared_task
@@ -72,12 +75,12 @@ def estimate(estimate_id: int) -> None:
     estimating.answer(estimate_id)
 
 
-@shared_task
+@shared_task(time_limit=OFTEN)
 def read_logs(job_id: int) -> None:
     files.read_logs(job_id)
 
 
-@shared_task
+@shared_task(time_limit=OFTEN)
 def list_outputs(job_id: int) -> None:
     files.list_outputs(job_id)
 
@@ -93,7 +96,7 @@ def sync_cluster(cluster_id: int) -> None:
         list_outputs.delay(job_id)
 
 
-@shared_task
+@shared_task(time_limit=OFTEN)
 def sync_clusters() -> None:
     for cluster_id in sync.due():
         sync_cluster.delay(cluster_id)

@@ -41,7 +41,7 @@ class AnswerError(ClusterError):
 
 
 class TooMuch(AnswerError):
-    """The answer is longer than the gateway's cap: the same for a shorter time may be whole."""
+    """The answer is longer than the gateway's cap, or than the asker's: the same for a shorter time may be whole."""
 
 
 class Check(StrEnum):

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from jobs.clusters import PIECE, Door, connect_to
 from jobs.logins import GatewayError
-from jobs.schedulers import AnswerError
+from jobs.schedulers import AnswerError, TooMuch
 from jobs.schedulers.slurm import Slurm
 from jobs.sites import ConfigError, Site, read_clusters
 from jobs.spec import ClusterError, JobSpec, Verdict
@@ -315,6 +315,16 @@ def test_without_a_queue_there_is_no_answer(collector: LoginNodeOfTests) -> None
     )
     with Door(collector.site()) as door, pytest.raises(AnswerError, match="Unable to contact"):
         door.poll(NOW - timedelta(hours=1), NOW)
+
+
+def test_records_of_which_there_are_too_many_are_not_read(collector: LoginNodeOfTests) -> None:
+    collector.gateway.slurm("squeue", "true")
+    collector.gateway.slurm("sacct", "head --bytes=200 /dev/zero | tr '\\0' x")
+    with Door(collector.site()) as door:
+        with pytest.raises(TooMuch):
+            door.pull(NOW - timedelta(hours=1), NOW, most=199)
+        with pytest.raises(AnswerError, match="was cut off"):  # it is read, and is no table
+            door.pull(NOW - timedelta(hours=1), NOW, most=200)
 
 
 def test_a_broken_gateway_is_told_and_says_nothing_of_any_job(member: LoginNodeOfTests) -> None:

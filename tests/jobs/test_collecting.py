@@ -51,13 +51,15 @@ class Door:
         self.rejected: tuple[Rejected, ...] = ()
         self.trouble: Callable[[datetime, datetime], Exception | None] = lambda since, until: None
         self.asked: list[tuple[datetime, datetime]] = []
+        self.most: list[int | None] = []
 
     def __enter__(self) -> Door:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def pull(self, since: datetime, until: datetime) -> Pull:
+    def pull(self, since: datetime, until: datetime, *, most: int | None) -> Pull:
+        self.most.append(most)
         self.asked.append((since, until))
         if trouble := self.trouble(since, until):
             raise trouble
@@ -235,7 +237,7 @@ WHOLE = f"{ROW}{D}5{D}gres/gpu=2{D}\n"
 def test_an_answer_that_is_not_whole_is_none(
     firefly: Cluster, door: Door, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    def pull(since: datetime, until: datetime) -> Pull:
+    def pull(since: datetime, until: datetime, *, most: int | None) -> Pull:
         return Pull(Slurm().read_records(answer, D), (), NOW)
 
     monkeypatch.setattr(door, "pull", pull)
@@ -247,23 +249,38 @@ def test_an_answer_that_is_not_whole_is_none(
 
 def test_a_whole_answer_is_believed(firefly: Cluster, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     records = Slurm().read_records(Answer(0, WHOLE, ""), D)
-    monkeypatch.setattr(door, "pull", lambda since, until: Pull(records, (), NOW))
+    monkeypatch.setattr(door, "pull", lambda since, until, most: Pull(records, (), NOW))
     assert collecting.collect(firefly.pk) is not None
     assert UsageRecord.objects.count() == 1
     empty = Slurm().read_records(Answer(0, "", ""), D)
     assert empty.runs == ()
 
 
-def test_an_answer_that_is_too_long_is_asked_for_in_halves(firefly: Cluster, door: Door) -> None:
-    door.trouble = lambda since, until: (
-        TooMuch("cut", transient=True) if until - since > timedelta(hours=7) else None
-    )
+def test_where_an_answer_is_too_long_the_slices_are_shorter(firefly: Cluster, door: Door) -> None:
+    burst = NOW - timedelta(hours=30), NOW - timedelta(hours=20)
+    longest = timedelta(hours=3)
+
+    def is_too_long(since: datetime, until: datetime) -> bool:
+        return min(until, burst[1]) - max(since, burst[0]) > longest
+
+    door.trouble = lambda since, until: TooMuch("cut", transient=True) if is_too_long(since, until) else None
     collecting.collect(firefly.pk)
     assert window(firefly, Kind.RECENT).until == NOW
-    assert len(door.asked) == 2 * (1 + 2 + 4)
+    read = [slice for slice in door.asked if not is_too_long(*slice)]
+    assert [since for since, _until in read] == [
+        NOW - 2 * DAY,
+        *(until - CLOCKS for _since, until in read[:-1]),
+    ]
+    assert read[-1][1] - CLOCKS == NOW
+    assert len(door.asked) < 25
+    assert max(until - since for since, until in read if since > burst[1]) > 2 * longest  # longer again
+
+
+def test_the_shortest_slice_takes_what_it_takes(firefly: Cluster, door: Door) -> None:
     door.trouble = lambda since, until: TooMuch("cut", transient=True)
     assert collecting.collect(firefly.pk) is None  # not even a quarter of an hour
     assert window(firefly, Kind.RECENT).trouble == "cut"
+    assert door.most[-1] is None and set(door.most[:-1]) == {collecting.MOST}
 
 
 def test_only_a_silent_cluster_opens_the_breaker(firefly: Cluster, door: Door) -> None:
