@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounting import ledger
+from accounting.ledger import CORRECTED
 from accounting.models import LedgerEntry, UsageRecord
 from jobs import dispatch
 from jobs.dispatch import GRACE, STALE
@@ -19,6 +20,7 @@ from tests.cluster.one_machine import until
 from tests.cluster.world import World
 
 ONE_SECOND = timedelta(seconds=1)
+CHARGE = LedgerEntry.Kind.CHARGE.value
 
 
 def state_of(job: Job) -> str:
@@ -89,15 +91,24 @@ def nothing_stuck_nothing_twice(world: World) -> None:
     assert now.used == world.slurm.held(world.project.account)
     records = UsageRecord.objects.filter(project=world.project)
     assert sorted(records.values_list("identity", flat=True)) == sorted(indexes(world))
-    assert charged_once(records)
+    assert not_charged_once(records) == []
     assert now.used == (records.aggregate(sum=Sum("gpu_seconds"))["sum"] or 0)
 
 
-def charged_once(records: Iterable[UsageRecord]) -> bool:
-    """One charge for each run that held something, and no more."""
-    charges = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.CHARGE, usage_record__in=records)
-    counts = Counter(charges.values_list("usage_record", flat=True))
-    return counts == Counter(record.pk for record in records if record.gpu_seconds)
+def not_charged_once(records: Iterable[UsageRecord]) -> list[str]:
+    """The runs of which the entries are not one charge of what they held, at the price of one.
+
+    Where the scheduler changed its record after the charge, a correction stands beside it.
+    """
+    entries: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for entry in LedgerEntry.objects.filter(usage_record__in=records).order_by("pk"):
+        entries[entry.usage_record_id or 0].append((entry.reason or entry.kind, -entry.gpu_seconds))
+    return [
+        f"{record} held {record.gpu_seconds} GPU-seconds, and was charged {entries[record.pk]}"
+        for record in records
+        if sum(gpu_seconds for _what, gpu_seconds in entries[record.pk]) != record.gpu_seconds
+        or [what for what, _gpu_seconds in entries[record.pk] if what != CORRECTED] not in ([], [CHARGE])
+    ]
 
 
 def indexes(world: World) -> set[str]:
