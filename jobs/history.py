@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -28,6 +29,7 @@ from jobs.schedulers.sacct import RowReader, Table, TableError, open_table
 BATCH = 8000  # records
 PIPE_SIZE = 1 << 20  # bytes, about a batch's
 ROOT = Path(__file__).parents[1]
+MOMENTS = [Run._fields.index(name) for name in ("submit", "start", "end")]
 READING = "from jobs import history; history.read()"
 
 
@@ -48,11 +50,18 @@ class Batch:
         return len(self.runs) + len(self.rejected)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """By columns it passes the pipe a third quicker."""
-        return _of_columns, (tuple(zip(*self.runs, strict=True)), self.rejected, self.until)
+        """By columns, and with moments as numbers, it passes the pipe in half the time."""
+        columns = [*zip(*self.runs, strict=True)]
+        for place in MOMENTS if columns else ():
+            columns[place] = tuple(moment and moment.timestamp() for moment in columns[place])
+        return _of_columns, (columns, self.rejected, self.until)
 
 
-def _of_columns(columns: tuple[tuple[Any, ...], ...], rejected: list[Rejected], until: int) -> Batch:
+def _of_columns(columns: list[tuple[Any, ...]], rejected: list[Rejected], until: int) -> Batch:
+    for place in MOMENTS if columns else ():
+        columns[place] = tuple(
+            None if seconds is None else datetime.fromtimestamp(seconds, UTC) for seconds in columns[place]
+        )
     return Batch([*map(Run._make, zip(*columns, strict=True))], rejected, until)
 
 
@@ -129,9 +138,9 @@ def _stretches(table: Table, size: int) -> Iterator[Batch]:
 
 
 def _batch(reader: RowReader, stretch: list[list[str] | Rejected]) -> Batch:
-    batch = Batch([], [], _position())
+    batch, read, mark = Batch([], [], _position()), reader.item, reader.mark
     for record in stretch:
-        item = record if isinstance(record, Rejected) else reader.item(record, reader.mark(record))
+        item = record if isinstance(record, Rejected) else read(record, mark(record))
         if isinstance(item, Run):
             batch.runs.append(item)
         elif item is not None:
