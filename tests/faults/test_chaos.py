@@ -22,7 +22,8 @@ from django.conf import settings
 from django.db.models import F
 
 from accounting import ledger
-from accounting.models import Collection, UsageRecord
+from accounting.ledger import CORRECTED
+from accounting.models import Collection, LedgerEntry, UsageRecord
 from jobs import actions, balance_checks
 from jobs.models import ClusterHealth, Job
 from jobs.states import State
@@ -299,7 +300,9 @@ def test_whatever_breaks_each_job_is_sent_and_charged_once(
             chaos.mend()
         chaos.let_end()
 
+    corrected = LedgerEntry.objects.filter(reason=CORRECTED).values_list("usage_record", "gpu_seconds")
     print(chaos.done, Counter(Job.objects.values_list("state", "reason")))
+    print(f"Corrected by the scheduler after the charge: {list(corrected)}")
     jobs = {job.token: job for job in Job.objects.all()}
     for world in worlds:
         sent_once(world, [token for whose, token in chaos.submitted if whose is world], jobs)
