@@ -27,8 +27,8 @@ from jobs.signs import Pulse
 from jobs.sweep import overdue
 
 NEW = timedelta(seconds=30)
-# seconds. What is rung for every second, or for every job, may take no longer: a worker remembers each until its limit is
-# over, 1 KB, even if it ended long before.
+# Seconds for what is rung every second, or for every job: a worker remembers a task, in 1 KB, until its time limit is
+# over, even if it ended long before.
 OFTEN = 600
 
 

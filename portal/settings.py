@@ -199,7 +199,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 else:
     # Each thread keeps its connection: to make one takes longer than most pages' queries. What it asks again and again
-    # is planned once: a list's join of seven tables is planned for ten times as long as it runs.
+    # is planned once: a list's join of seven tables is planned for ten times as long as it runs (docs/decisions/020).
     DATABASES["default"] |= {
         "CONN_MAX_AGE": 10 * 60,
         "CONN_HEALTH_CHECKS": True,
