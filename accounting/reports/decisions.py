@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from django.db.models import BigIntegerField, Case, Count, F, Q, Sum, Value, When, Window
+from django.db.models import BooleanField, Case, Count, Q, Sum, Value, When, Window
 from django.db.models.functions import RowNumber
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
@@ -104,28 +105,32 @@ class History:
 
 def histories(institutions: Iterable[int]) -> dict[int, History]:
     """By the institution's pk: one query, whatever their number."""
-    institutions = set(institutions)
-    of_runs = Q(of_runs=True)
-    states = AllocationRequest.State
-    hours = LedgerSum.objects.filter(allocation__project__lab__institution__in=institutions).order_by()
-    requests = AllocationRequest.objects.filter(project__lab__institution__in=institutions).order_by()
-    of_hours = hours.values(institution=F("allocation__project__lab__institution")).annotate(
-        one=Sum("gpu_seconds", filter=~of_runs & ~Q(kind=LedgerEntry.Kind.EXPIRY), default=0),
-        two=-Sum("gpu_seconds", filter=of_runs, default=0),
-        three=Value(None, BigIntegerField()),
-    )
-    of_requests = requests.values(institution=F("project__lab__institution")).annotate(
-        one=Count("id", filter=~Q(state=states.DRAFT)),
-        two=Count("id", filter=Q(state=states.APPROVED)),
-        three=Count("id", filter=Q(state=states.REJECTED)),
-    )
-    figures = {pk: [0, 0, 0, 0, 0] for pk in institutions}
-    for row in of_hours.union(of_requests, all=True):
-        if row["three"] is None:
-            figures[row["institution"]][:2] = row["one"], row["two"]
-        else:
-            figures[row["institution"]][2:] = row["one"], row["two"], row["three"]
-    return {pk: History(*five) for pk, five in figures.items()}
+    institutions, states = set(institutions), AllocationRequest.State
+    sums = LedgerSum.objects.filter(allocation__project__lab__institution__in=institutions)
+    of_hours = sums.values_list("allocation__project__lab__institution", "kind", "of_runs")
+    asked = AllocationRequest.objects.filter(project__lab__institution__in=institutions)
+    of_requests = asked.values_list("project__lab__institution", "state", Value(None, BooleanField()))
+    found = of_hours.order_by().annotate(n=Sum("gpu_seconds"))
+    found = found.union(of_requests.order_by().annotate(n=Count("pk")), all=True)
+    granted, used, requests = Counter[int](), Counter[int](), Counter[tuple[int, str]]()
+    for pk, word, of_runs, n in found:
+        if of_runs:
+            used[pk] -= n
+        elif of_runs is None:
+            requests[pk, word] = n
+        elif word != LedgerEntry.Kind.EXPIRY:
+            granted[pk] += n
+    sent = set(states.values) - {states.DRAFT}
+    return {
+        pk: History(
+            granted=granted[pk],
+            used=used[pk],
+            requests=sum(requests[pk, state] for state in sent),
+            approved=requests[pk, states.APPROVED],
+            rejected=requests[pk, states.REJECTED],
+        )
+        for pk in institutions
+    }
 
 
 # ── What happened to a request? ──────────────────────────────────────────────
