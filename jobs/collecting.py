@@ -40,9 +40,8 @@ BACK = {Kind.RECENT: timedelta(hours=48), Kind.WEEK: timedelta(days=8)}
 SETTLED = timedelta(days=1)  # after a month's end: its last records have come by then
 SLICE = timedelta(days=1)
 SMALLEST = timedelta(minutes=15)
-MOST = (
-    2 << 20
-)  # characters of one answer: some 10,000 records, which take ten times as much while they are recorded
+# Characters of one answer: some 10,000 records, which take ten times as much memory while they are recorded.
+MOST = 2 << 20
 FEW = 1_000  # records; after so few the next slice may be longer
 LEASE = timedelta(minutes=10)  # longer than one slice may take
 
@@ -149,13 +148,14 @@ def _pulls(door: Door, since: datetime, until: datetime) -> Iterator[tuple[Pull,
     length = SLICE
     while since < until:
         end = min(since + length, until)
+        may_be_shorter = end - since > SMALLEST
         try:
             # The shortest slice may take what it takes: it can't be left out.
-            pull = door.pull(since, end + CLOCKS, most=MOST if length > SMALLEST else None)
+            pull = door.pull(since, end + CLOCKS, most=MOST if may_be_shorter else None)
         except TooMuch:
-            if length == SMALLEST:
+            if not may_be_shorter:
                 raise
-            length = max(length / 2, SMALLEST)
+            length = max((end - since) / 2, SMALLEST)
             continue
         yield pull, end
         since = end
