@@ -131,9 +131,9 @@ def balance(allocation: Allocation) -> Balance:
 def allowances(allocations: Iterable[Allocation], person: User) -> dict[int, Allowance]:
     """By the pk of those allocations on which the person has a cap: one query where nobody set any, else three."""
     caps = dict(
-        PersonCap.objects.filter(allocation__in=allocations, user=person).values_list(
-            "allocation", "gpu_seconds"
-        )
+        PersonCap.objects.filter(allocation__in=allocations, user=person)
+        .order_by()
+        .values_list("allocation", "gpu_seconds")
     )
     if not caps:
         return {}
