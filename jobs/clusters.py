@@ -9,7 +9,6 @@ the call did.
 """
 
 import base64
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,8 @@ from typing import Any, BinaryIO, Self
 from django.conf import settings
 
 from accounting.books import Books
-from jobs.logins import MARGIN, QUICK, Login, document_of
+from jobs import transfers
+from jobs.logins import MARGIN, QUICK, SLOW, Login, count_of
 from jobs.schedulers import AnswerError, Call, Finding, Records, TooMuch, new_delimiter
 from jobs.schedulers.slurm import one_line
 from jobs.sites import ConfigError, Site, read_clusters
@@ -35,22 +35,12 @@ from jobs.spec import (
     Tail,
     Verdict,
 )
-from jobs.ssh import Interrupted, SshError, Unreachable
+from jobs.ssh import SshError, Unreachable
 
-SENDING = (
-    100  # seconds for one submission of many jobs: less than SLOW, so that a kept login serves for longer
-)
-SLOW = 200  # seconds that the gateway may take for a request that asks the scheduler
-PIECE = 32 << 20  # bytes of a file in one exchange: none outlives its certificate
+SENDING = 100  # seconds for one submission of many jobs: below SLOW, so that a kept login serves for longer
 NAMED_AT_ONCE = 500  # ids in one look-up
-TRIES = 3  # exchanges in a row that bring a transfer no further
-UPLOAD_CHUNK = 1 << 20
 HOUR = timedelta(hours=1)
 SHUT_OUT = "disabled"  # what the centre's answer says of a user who may not log in any more
-
-
-class FileRefused(AnswerError):
-    """The cluster will not have this file, or has no room for it; the sentence says why."""
 
 
 def connect_to(name: str) -> "Door":
@@ -189,7 +179,7 @@ class Door:
     def free_space(self, username: str) -> int:
         """Bytes free in the person's home."""
         (told,) = self._as(username).ask_gateway(Call("space"))
-        return _number(told, "free")
+        return count_of(told, "free")
 
     def upload(
         self,
@@ -208,27 +198,9 @@ class Door:
         Returns when the cluster has the whole file on disk and its sha256 is right. `progress` hears the
         bytes that are there, every PIECE. Raises FileRefused if the cluster won't have it.
         """
-        login, tries = self._as(username), 0
-        mode = "700" if executable else "600"
-        header = {"token": token, "path": path, "size": size, "sha256": sha256, "mode": mode}
-        have = self._offset(login, token, path)
-        while tries < TRIES:
-            begin = have if have <= size else 0
-            source.seek(begin)
-            try:
-                answer = _put(login, {**header, "offset": begin}, source)
-                have = _number(answer, "offset")
-                progress(have)
-                if answer.get("complete") is True:
-                    return
-            except Interrupted:
-                have = self._offset(login, token, path)
-            tries = 0 if have > begin else tries + 1
-        raise AnswerError(f"The upload of {path} got no further than {have} of {size} bytes.", transient=True)
-
-    def _offset(self, login: Login, token: str, path: str) -> int:
-        (told,) = login.ask_gateway(Call("offset", (path,), token))
-        return _number(told, "offset")
+        transfers.upload(
+            self._as(username), token, path, source, size, sha256, executable=executable, progress=progress
+        )
 
     def list_files(self, username: str, token: str) -> Listing:
         """What lies in the job's folder; never a link, never a hidden name."""
@@ -246,26 +218,12 @@ class Door:
             data = base64.b64decode(told["data"], validate=True)
         except (KeyError, TypeError, ValueError):
             raise AnswerError("The end of the file can't be understood.", transient=False) from None
-        size = None if told.get("size") is None else _number(told, "size")
-        return Tail(size, _number(told, "offset"), data)
+        size = None if told.get("size") is None else count_of(told, "size")
+        return Tail(size, count_of(told, "offset"), data)
 
     def download(self, username: str, token: str, path: str) -> Iterator[bytes]:
         """The bytes of a file, as they come; a broken connection is taken up where it broke."""
-        login = self._as(username)
-        offset, size, tries = 0, 1, 0
-        while offset < size:
-            begin = offset
-            try:
-                for now, chunk in _get(login, token, path, offset):
-                    size, offset = now, offset + len(chunk)
-                    if chunk:
-                        yield chunk
-            except Interrupted:
-                if tries + 1 >= TRIES:
-                    raise
-            tries = 0 if offset > begin else tries + 1
-            if tries >= TRIES:
-                raise AnswerError(f"{path} became shorter while it was fetched.", transient=True)
+        return transfers.download(self._as(username), token, path)
 
     # The whole cluster
 
@@ -420,48 +378,5 @@ class Door:
         return [dialect.read_change(answer) for answer in made], dialect.read_fences(shown, at)
 
 
-def _put(login: Login, header: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
-    deadline = SLOW + MARGIN
-    with login.talking(deadline) as session:
-        done = session.run("put", _framed(header, source), deadline=deadline)
-    try:
-        return document_of(done.stdout, done.exit)
-    except AnswerError as error:
-        if done.exit == 1:
-            raise FileRefused(str(error), transient=error.transient) from None
-        raise
-
-
-def _framed(header: dict[str, Any], source: BinaryIO) -> Iterator[bytes]:
-    yield json.dumps(header).encode() + b"\n"
-    left = PIECE
-    while left and (chunk := source.read(min(UPLOAD_CHUNK, left))):
-        left -= len(chunk)
-        yield chunk
-
-
-def _get(login: Login, token: str, path: str, offset: int) -> Iterator[tuple[int, bytes]]:
-    """(size of the file, bytes) for one piece; at least one pair."""
-    deadline = SLOW + MARGIN
-    request = json.dumps({"token": token, "path": path, "offset": offset, "length": PIECE}).encode() + b"\n"
-    with login.talking(deadline) as session:
-        chunks = session.stream("get", request, deadline=deadline)
-        head = b""
-        while b"\n" not in head and (chunk := next(chunks, b"")):
-            head += chunk
-        line, _, body = head.partition(b"\n")
-        size = _number(document_of(line, 0), "size")
-        yield size, body
-        for chunk in chunks:
-            yield size, chunk
-
-
 def _file_entry(file: Mapping[str, Any]) -> FileEntry:
     return FileEntry(str(file["path"]), int(file["size"]), datetime.fromtimestamp(file["mtime"], UTC))
-
-
-def _number(told: Mapping[str, Any], key: str) -> int:
-    value = told.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise AnswerError(f"The gateway's answer has no sensible {key}.", transient=False)
-    return value

@@ -7,7 +7,7 @@ passed over for the next (`jobs.failover`). One on which anything went wrong is 
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +31,7 @@ from jobs.ssh import (
 
 VERSION = 2  # of what is said to the gateway, as it says itself
 QUICK = 60  # seconds that the gateway may take for a request about files
+SLOW = 200  # for one that asks the scheduler, or carries a piece of a large file
 MARGIN = 20  # seconds for the way there and back
 PROMPT = 5  # seconds in which a login that was kept has to show that it lives
 
@@ -213,3 +214,11 @@ def _told(call: Call, answer: Answer) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise AnswerError(f"The gateway's answer to {call.verb} can't be understood.", transient=False)
     return document
+
+
+def count_of(told: Mapping[str, Any], key: str) -> int:
+    """What the gateway told of `key`: a whole number, not below zero."""
+    value = told.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise AnswerError(f"The gateway's answer has no sensible {key}.", transient=False)
+    return value

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from accounting.runs import Run
-from jobs.clusters import Door, FileRefused, Poll
+from jobs.clusters import Door, Poll
 from jobs.schedulers import AnswerError, Call
 from jobs.sites import read_clusters
 from jobs.spec import JobSpec, Verdict
+from jobs.transfers import FileRefused
 from tests.cluster.one_machine import SlurmCluster, until
 
 pytestmark = pytest.mark.cluster

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from jobs.clusters import PIECE, Door, connect_to
+from jobs.clusters import Door, connect_to
 from jobs.logins import GatewayError
 from jobs.schedulers import AnswerError, TooMuch
 from jobs.schedulers.slurm import Slurm
 from jobs.sites import ConfigError, Site, read_clusters
 from jobs.spec import ClusterError, JobSpec, Verdict
 from jobs.ssh import Interrupted, LoginNode, Unreachable
+from jobs.transfers import PIECE
 from tests.jobs.login_node import ME, Gateway, Sshd, Wire, free_port, install_gateway, sshd
 
 TOKEN = "abcdefghijklmnopqrstuvwxyz"
