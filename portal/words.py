@@ -3,14 +3,14 @@
 Digits are grouped by a narrow no-break space, and the same space keeps a number with its unit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache, wraps
 from typing import TypeVar
 
 from django.utils import formats, timezone
-from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 T = TypeVar("T")
@@ -57,6 +57,17 @@ def figure(number: int | float | Decimal) -> str:
     """A measured amount: whole as it is, else with two decimals."""
     amount = Decimal(str(number))
     return grouped(amount, 0 if amount == amount.to_integral_value() else 2)
+
+
+def named(things: Sequence[object], most: int) -> str:
+    """The first ones by name, and how many more there are: nobody reads fifty."""
+    first, more = ", ".join(str(one) for one in things[:most]), len(things) - most
+    if more <= 0:
+        return first
+    return ngettext("%(first)s and %(count)s more", "%(first)s and %(count)s more", more) % {
+        "first": first,
+        "count": grouped(more),
+    }
 
 
 def filesize(size: int) -> str:

@@ -1,5 +1,6 @@
 """The filters of `portal.words`: {{ 1234|grouped }}, {{ size|filesize }}, {{ seconds|duration }}, {{ time|ago }}."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -21,6 +22,11 @@ def grouped(number: int | Decimal | None) -> str:
 @register.filter
 def figure(number: int | float | Decimal | None) -> str:
     return "–" if number is None else words.figure(number)
+
+
+@register.filter
+def named(things: Sequence[object], most: int) -> str:
+    return words.named(things, most)
 
 
 @register.filter

@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 
 from portal.charts import Chart, Series
 from portal.templatetags.icons import UnknownIcon
-from portal.words import ago, duration, filesize, grouped
+from portal.words import ago, duration, filesize, grouped, named
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 TEMPLATES = Path(settings.BASE_DIR) / "templates"
@@ -55,6 +55,20 @@ def test_it_says_a_duration_by_its_two_largest_units(seconds: int, text: str) ->
 )
 def test_it_says_a_size_with_its_unit(size: int, text: str) -> None:
     assert filesize(size).replace("\u202f", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, ""),
+        (2, "p0, p1"),
+        (3, "p0, p1, p2"),
+        (4, "p0, p1, p2 and 1 more"),
+        (1203, "p0, p1, p2 and 1 200 more"),
+    ],
+)
+def test_many_names_are_cut_off(count: int, text: str) -> None:
+    assert named([f"p{n}" for n in range(count)], 3).replace("\u202f", " ") == text
 
 
 @pytest.mark.parametrize(
