@@ -232,6 +232,8 @@ REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 # ── Who watches ─────────────────────────────────────────────────────────────
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # opens /metrics; without one, it is for this machine alone
+# Marks by which a slow page is told from a quick one. Each page has its own, and every scrape reads them all.
+PROMETHEUS_LATENCY_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, float("inf"))
 
 # ── Clusters: where they are and how to log in; what can be allocated on them is in the database ──
 CLUSTERS_FILE = Path(env.str("CLUSTERS_FILE", f"{BASE_DIR}/.state/demo/clusters.toml"))

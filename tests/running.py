@@ -37,6 +37,7 @@ def environment(**more: str) -> dict[str, str]:
         "UPLOAD_ROOT": str(settings.UPLOAD_ROOT),
         "ATTACHMENT_ROOT": str(settings.ATTACHMENT_ROOT),
         "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "MALLOC_ARENA_MAX": "2",  # as in docker/Dockerfile
         **more,
     }
 

@@ -42,6 +42,7 @@ def _defaults(instance: Path) -> dict[str, str]:
         "EMAIL_URL": "console:",
         "MFA_REQUIRED_ROLES": "",  # whoever looks around in the demo has no second factor at hand
         "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",  # as in docker/Dockerfile
     }
 
 
