@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from portal.audit.sentences import ACTIONS, in_words, kind_word, steps
+from portal.audit.kinds import kind_word
+from portal.audit.sentences import ACTIONS, in_words, steps
 from portal.models import AuditEvent, Project, User
 from portal.models.audit import AuditEventQuerySet
 

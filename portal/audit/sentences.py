@@ -7,14 +7,11 @@ it was written.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import cache
-from typing import Any
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
@@ -22,9 +19,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from portal.audit import details
+from portal.audit.kinds import kind_word
 from portal.models import AuditEvent, User
 from portal.models.moves import Moving
-from portal.words import figure, grouped
 
 ACTIONS = (
     gettext_noop("access switched off"),
@@ -195,14 +193,6 @@ def state_word(model: type[Moving], state: str) -> str:
     return model.state_words().get(state, state)
 
 
-def kind_word(object_type: str) -> str:
-    """ "accounting.allocationrequest" → "allocation request"."""
-    try:
-        return str(apps.get_model(object_type)._meta.verbose_name)
-    except (LookupError, ValueError):
-        return object_type
-
-
 @dataclass(frozen=True)
 class Thing:
     name: str
@@ -249,7 +239,7 @@ def _line(event: AuditEvent, thing: Thing | None) -> Line:
         project_slug=event.project.slug if event.project else "",
         change=_change(event.action, before),
         note=note,
-        detail=tuple(_detail(detail)),
+        detail=tuple(details.in_words(detail, event.object_type)),
     )
 
 
@@ -268,20 +258,3 @@ def _page_of(event: AuditEvent, thing: Thing | None) -> str:
 def _change(action: str, before: str) -> str:
     step = steps().get(action)
     return f"{state_word(step.model, before)} → {step.word}" if step and before else ""
-
-
-def _detail(detail: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What else was noted with the deed. Names are those of the code, with blanks."""
-    for name, value in detail.items():
-        if value in ("", None):
-            continue
-        if type(value) is int and name.endswith("gpu_seconds"):
-            yield _("GPU-hours"), figure(Decimal(value) / 3600)
-        else:
-            yield str(name).replace("_", " "), _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if type(value) is int:
-        return grouped(value)
-    return value if isinstance(value, str) else json.dumps(value)

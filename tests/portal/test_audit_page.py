@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ast
 import csv
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounting.models import AllocationRequest
+from portal.audit import details, kinds
+from portal.audit.forms import KINDS
 from portal.audit.sentences import ACTIONS, in_words, steps
 from portal.lists import PER_PAGE
 from portal.models import AuditEvent, Project, User
 from portal.models.audit import record
 from portal.transitions import advance
+from tests.belongings import World
 from tests.factories import AllocationRequestFactory, JobFactory, ProjectFactory
 from tests.pages import browser, queries_of, words
 
@@ -171,16 +176,58 @@ def test_a_step_of_any_table_is_told_by_its_models_words(db: None) -> None:
     assert in_words("allocation request endorsed") == "Allocation request: approved by the first of two"
 
 
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ({"held": 5400}, ("GPU-hours held", "1.50")),
+        ({"due": "2026-12-07"}, ("until", "7 December 2026")),
+        ({"due": "2026-02-30"}, ("until", "2026-02-30")),
+        ({"until": "2026-12-07T14:00:00+00:00"}, ("until", "2026-12-07 14:00:00 UTC")),
+        ({"until": "2026-12-07T14:00:00"}, ("until", "2026-12-07T14:00:00")),
+        ({"deadlines": ["2026-12-07", "2026-12-08"]}, ("deadline", "7 December 2026 → 8 December 2026")),
+        ({"role": "pi"}, ("role", "PI")),
+        ({"role": "queen"}, ("role", "queen")),
+        ({"second": True}, ("by a second person", "yes")),
+        ({"changed": {"name": ["a", None]}}, ("changed", "name: a → –")),
+        ({"changed": {"never a field": 3}}, ("changed", "never a field: 3")),
+        ({"of_old": ["x"]}, ("of old", '["x"]')),
+    ],
+)
+def test_details_are_told_in_words(detail: dict[str, Any], told: tuple[str, str]) -> None:
+    assert list(details.in_words(detail, "portal.project")) == [told]
+
+
+def _recordings() -> Iterator[ast.Call]:
+    """Each call of `record` in the portal's code."""
+    root = Path(__file__).resolve().parents[2]
+    for app in ("portal", "accounting", "jobs"):
+        for file in (root / app).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id == "record"
+                ):
+                    yield node
+
+
 def test_every_action_that_is_recorded_can_be_translated() -> None:
     """An f-string's actions are told by their models' words, or stand in ACTIONS whole."""
-    root = Path(__file__).resolve().parents[2]
-    calls = (
-        node
-        for app in ("portal", "accounting", "jobs")
-        for file in (root / app).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "record"
-    )
-    written = {str(one.value) for call in calls for one in call.args[:1] if isinstance(one, ast.Constant)}
+    written = {
+        str(one.value) for call in _recordings() for one in call.args[:1] if isinstance(one, ast.Constant)
+    }
     unknown = sorted(written - {*ACTIONS, *steps()})
     assert not unknown, f"portal/audit/sentences.py needs these actions: {', '.join(unknown)}"
+
+
+def test_every_detail_that_is_recorded_can_be_translated() -> None:
+    names = {word.arg for call in _recordings() for word in call.keywords if word.arg}
+    unknown = sorted(names - {"by", "project", "before", "note"} - {*details.WORDS})
+    assert not unknown, f"portal/audit/details.py needs these names: {', '.join(unknown)}"
+
+
+def test_what_deeds_are_done_to_has_a_word_in_each_language(world: World) -> None:
+    recorded = set(AuditEvent.objects.values_list("object_type", flat=True))
+    known = {*KINDS, *kinds.WORDS, *recorded}
+    with translation.override("zh-hans"):
+        assert [kind for kind in known if kinds.kind_word(kind).isascii()] == []
