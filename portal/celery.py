@@ -3,11 +3,12 @@
 The database is the only truth; a message is a doorbell that may ring twice, late or never.
 """
 
+import gc
 import os
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import task_prerun
+from celery.signals import task_prerun, worker_process_init
 from django.conf import settings
 from django.db import close_old_connections
 from kombu import Queue
@@ -79,5 +80,7 @@ app.conf.update(
 # kept for its time, and one that has died is noticed before the first query.
 app.conf["CELERY_DB_REUSE_MAX"] = 1_000_000
 task_prerun.connect(lambda **_: close_old_connections(), weak=False)
+# As in portal.wsgi: what is loaded stays, and is looked through for garbage in the middle of no task.
+worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
 
 app.autodiscover_tasks()
