@@ -24,10 +24,10 @@ from accounting.reports import lives
 from accounting.reports.balances import AllocationStanding
 from accounting.views.projects import may_request
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission, has_permission
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_safe
@@ -166,9 +166,7 @@ def _form(request: PersonRequest, deed: str, one: Allocation, form: forms.Form) 
 
 
 def _done(request: PersonRequest, one: Allocation, deed: Callable[[], Any], said: str) -> HttpResponse:
-    try:
+    with told_if_overtaken(request):
         deed()
         messages.success(request, said)
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:allocation", one.pk)

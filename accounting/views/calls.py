@@ -13,9 +13,9 @@ from accounting.forms.calls import CallForm, of_call
 from accounting.models import Call
 from accounting.reports.queue import standing_of_calls
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission, has_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_safe
@@ -61,9 +61,7 @@ def call_edit(request: PersonRequest, pk: int) -> HttpResponse:
 def call_close(request: PersonRequest, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.KEEP_CALLS)
     call = get_object_or_404(Call, pk=pk)
-    try:
+    with told_if_overtaken(request):
         actions.close_call(by=request.user, call=call)
         messages.success(request, _("The call “%(call)s” takes no more requests.") % {"call": call.title})
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:calls")

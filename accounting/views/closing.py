@@ -18,9 +18,9 @@ from accounting.reports import balances
 from accounting.views.projects import visible_projects
 from portal.lists import form_page
 from portal.models import Invitation, JoinRequest, Lab, Project
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission, has_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @form_page
@@ -32,11 +32,9 @@ def project_close(request: PersonRequest, slug: str) -> HttpResponse:
     form = ReasonForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         deed = actions.reopen_project if opens else actions.close_project
-        try:
+        with told_if_overtaken(request):
             deed(by=request.user, project=project, **form.cleaned_data)
             messages.success(request, _said_of(project))
-        except Overtaken as overtaken:
-            messages.warning(request, str(overtaken))
         return redirect("accounting:project", project.slug)
     [standing] = balances.standings([project], on=timezone.now().date())
     context = {
@@ -55,11 +53,9 @@ def lab_close(request: PersonRequest, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.CLOSE_LAB, lab=lab)
     form = ReasonForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        try:
+        with told_if_overtaken(request):
             actions.close_lab(by=request.user, lab=lab, **form.cleaned_data)
             messages.success(request, _("%(lab)s is closed.") % {"lab": lab})
-        except Overtaken as overtaken:
-            messages.warning(request, str(overtaken))
         return redirect("portal:people")
     return render(request, "accounting/lab_close.html", {"lab": lab, "form": form, **_what_hangs_on(lab)})
 

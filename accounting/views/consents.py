@@ -11,8 +11,8 @@ from accounting.actions import consents as actions
 from accounting.forms.transfers import AnswerForm
 from accounting.models import AllocationRequest
 from portal.lists import form_page
+from portal.overtaken import told_if_overtaken
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @form_page
@@ -25,13 +25,11 @@ def request_consent(request: PersonRequest, pk: int) -> HttpResponse:
     form = AnswerForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return render(request, "accounting/consent.html", {"offer": offer, "form": form})
-    try:
+    with told_if_overtaken(request):
         if form.cleaned_data["answer"] == AnswerForm.AGREE:
             actions.give(by=request.user, request=offer)
             messages.success(request, _("You have agreed. Now the centre decides on it."))
         else:
             actions.decline(by=request.user, request=offer, reason=form.cleaned_data["reason"])
             messages.success(request, _("You have declined. Nothing is handed over."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request_consent", offer.pk)

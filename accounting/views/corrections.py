@@ -15,10 +15,10 @@ from accounting.actions.own import is_own
 from accounting.forms.putting_right import CorrectionForm
 from accounting.models import Correction
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 State = Correction.State
 
@@ -48,15 +48,13 @@ def correction(request: PersonRequest, pk: int) -> HttpResponse:
             "is_own": is_own(request.user, one.allocation.project.lab),
         }
         return render(request, "accounting/correction.html", context)
-    try:
+    with told_if_overtaken(request):
         if form.approved:
             actions.approve(by=request.user, correction=one, comment=form.cleaned_data["reason"])
             messages.success(request, _("The balance is corrected. The reason stands in the statement."))
         else:
             actions.decline(by=request.user, correction=one, comment=form.cleaned_data["reason"])
             messages.success(request, _("The balance stays as it is."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:corrections")
 
 

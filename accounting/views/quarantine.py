@@ -12,9 +12,9 @@ from accounting.actions.quarantine import look_at_record
 from accounting.forms.measuring import LookedForm, ShownForm
 from accounting.models import QuarantinedRecord
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_safe
@@ -37,10 +37,8 @@ def quarantined_record(request: PersonRequest, pk: int) -> HttpResponse:
     record = get_object_or_404(QuarantinedRecord.objects.select_related("cluster", "looked_by"), pk=pk)
     form = LookedForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        try:
+        with told_if_overtaken(request):
             look_at_record(by=request.user, quarantined=record, **form.cleaned_data)
             messages.success(request, _("Noted: the record has been looked at."))
-        except Overtaken as overtaken:
-            messages.warning(request, str(overtaken))
         return redirect("accounting:quarantine")
     return render(request, "accounting/quarantined_record.html", {"record": record, "form": form})

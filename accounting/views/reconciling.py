@@ -12,9 +12,9 @@ from accounting.actions import reconciling as actions
 from accounting.forms.reconciling import DiscrepancySearch, ExplainForm
 from accounting.models import Discrepancy, Outcome, Reconciliation
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 LAST_COMPARED = 16  # days, of all clusters together
 
@@ -45,9 +45,7 @@ def discrepancy_explain(request: PersonRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         context = {"form": form, "discrepancy": discrepancy}
         return render(request, "accounting/discrepancy_explain.html", context)
-    try:
+    with told_if_overtaken(request):
         actions.explain(by=request.user, discrepancy=discrepancy, **form.cleaned_data)
         messages.success(request, _("Explained. It comes back if one of the figures changes."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:discrepancies")

@@ -22,6 +22,7 @@ from accounting.views.deciding import ANSWERS, pane
 from accounting.views.projects import may_request
 from portal.lists import PER_PAGE, page_of
 from portal.models import Project
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
 from portal.transitions import Overtaken
@@ -77,11 +78,9 @@ def request_copy(request: PersonRequest, pk: int) -> HttpResponse:
 @require_POST
 def request_withdraw(request: PersonRequest, pk: int) -> HttpResponse:
     asked = get_object_or_404(visible_requests(request), pk=pk)
-    try:
+    with told_if_overtaken(request):
         actions.withdraw_request(by=request.user, request=asked)
         messages.success(request, _("The request is withdrawn. Nothing was granted or taken."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request", asked.pk)
 
 

@@ -15,9 +15,9 @@ from accounting.models import TechnicalReview
 from accounting.views.deciding import colleagues
 from accounting.views.requests import request_page, visible_requests
 from portal.lists import form_page
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @form_page
@@ -27,12 +27,10 @@ def review_ask(request: PersonRequest, pk: int) -> HttpResponse:
     form = AskReviewForm(request.POST or None, colleagues=colleagues(asked))
     if not form.is_valid():
         return render(request, "accounting/review_ask.html", {"form": form, "asked": asked})
-    try:
+    with told_if_overtaken(request):
         review = actions.ask_for_review(by=request.user, request=asked, **form.deed)
         words = {"reviewer": review.reviewer, "day": formats.date_format(review.due, "DATE_FORMAT")}
         messages.success(request, _("%(reviewer)s is asked for a review until %(day)s.") % words)
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request", asked.pk)
 
 
@@ -44,36 +42,30 @@ def review_write(request: PersonRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         asked = get_object_or_404(visible_requests(request), pk=review.request_id)
         return request_page(request, asked, write_form=form)
-    try:
+    with told_if_overtaken(request):
         score, comment = form.cleaned_data["score"], form.cleaned_data["review"]
         actions.write_review(by=request.user, review=review, score=score, comment=comment)
         messages.success(request, _("Your review is kept. Who decides reads it; the lab does not."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request", review.request_id)
 
 
 @require_POST
 def review_conflict(request: PersonRequest, pk: int) -> HttpResponse:
     review = _reviewed(request, pk)
-    try:
+    with told_if_overtaken(request):
         actions.declare_conflict(by=request.user, review=review)
         messages.success(request, _("Thank you. Somebody else reviews and decides on this request."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request", review.request_id)
 
 
 @require_POST
 def review_call_off(request: PersonRequest, pk: int) -> HttpResponse:
     review = _reviewed(request, pk)
-    try:
+    with told_if_overtaken(request):
         actions.call_off_review(by=request.user, review=review)
         messages.success(
             request, _("%(reviewer)s need not review it any more.") % {"reviewer": review.reviewer}
         )
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("accounting:request", review.request_id)
 
 

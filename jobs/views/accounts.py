@@ -10,18 +10,16 @@ from django.views.decorators.http import require_POST
 
 from jobs import actions
 from jobs.models import ClusterAccount
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_POST
 def account_approve(request: PersonRequest, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.APPROVE_ACCOUNTS)
     account = get_object_or_404(ClusterAccount.objects.select_related("cluster"), pk=pk)
-    try:
+    with told_if_overtaken(request):
         actions.approve_account(by=request.user, account=account)
         messages.success(request, _("%(username)s is asked for now.") % {"username": account.username})
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("jobs:clusters")

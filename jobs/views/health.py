@@ -12,10 +12,10 @@ from django.views.decorators.http import require_POST, require_safe
 from jobs import hops, upkeep
 from jobs.models import Job
 from jobs.signs import LoginNodeSign
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_safe
@@ -36,9 +36,7 @@ def health(request: PersonRequest) -> HttpResponse:
 def trust_node(request: PersonRequest, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.KEEP_CLUSTERS)
     sign = get_object_or_404(LoginNodeSign.objects.select_related("cluster"), pk=pk)
-    try:
+    with told_if_overtaken(request):
         upkeep.trust_node(by=request.user, sign=sign)
         messages.success(request, _("%(node)s is tried again, with the key that is pinned.") % {"node": sign})
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("jobs:health")

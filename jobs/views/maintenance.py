@@ -15,10 +15,10 @@ from jobs.actions import Refused
 from jobs.models import Job
 from jobs.upkeep_forms import MaintenanceForm
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @form_page
@@ -60,9 +60,7 @@ def _set(request: PersonRequest, cluster: Cluster, form: MaintenanceForm) -> boo
 def maintenance_end(request: PersonRequest, name: str, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.KEEP_CLUSTERS)
     one = get_object_or_404(Maintenance.objects.select_related("cluster"), pk=pk, cluster__name=name)
-    try:
+    with told_if_overtaken(request):
         upkeep.end_maintenance(by=request.user, maintenance=one)
         messages.success(request, _("It is over. What was kept is sent now."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("jobs:maintenance", name)

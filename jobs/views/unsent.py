@@ -14,10 +14,10 @@ from jobs.models import MAX_ATTEMPTS, Job
 from jobs.upkeep_forms import GiveUpForm
 from jobs.views.clusters import stuck_jobs
 from portal.lists import form_page, page_of
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @require_safe
@@ -33,14 +33,12 @@ def unsent(request: PersonRequest) -> HttpResponse:
 def send_again(request: PersonRequest, pk: int) -> HttpResponse:
     check_permission(request.user, Permission.KEEP_CLUSTERS)
     job = get_object_or_404(Job.objects.select_related("project"), pk=pk)
-    try:
+    with told_if_overtaken(request):
         upkeep.send_again(by=request.user, job=job)
         messages.success(
             request,
             _("“%(name)s” is sent again, up to %(tries)s times.") % {"name": job, "tries": MAX_ATTEMPTS},
         )
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("jobs:unsent")
 
 
@@ -52,13 +50,11 @@ def give_up(request: PersonRequest, pk: int) -> HttpResponse:
     form = GiveUpForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return render(request, "jobs/give_up.html", {"job": job, "form": form})
-    try:
+    with told_if_overtaken(request):
         upkeep.give_up(by=request.user, job=job, **form.cleaned_data)
         messages.success(
             request,
             _("“%(name)s” is given up: its hours are free again, and %(owner)s gets a mail.")
             % {"name": job, "owner": job.owner},
         )
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("jobs:unsent")

@@ -14,9 +14,9 @@ from portal.actions import access as actions
 from portal.forms.access import ResetForm, SwitchOffForm
 from portal.lists import form_page
 from portal.models import User
+from portal.overtaken import told_if_overtaken
 from portal.reauthentication import confirm_again
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 
 @form_page
@@ -68,9 +68,7 @@ def _visible(request: PersonRequest, pk: int) -> User:
 
 
 def _done(request: PersonRequest, person: User, deed: Callable[[], None], said: str) -> HttpResponse:
-    try:
+    with told_if_overtaken(request):
         deed()
         messages.success(request, said % {"person": person})
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:person", person.pk)

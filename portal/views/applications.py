@@ -17,6 +17,7 @@ from portal.forms.applications import ApplicationForm, DeclineForm
 from portal.forms.institutions import NewInstitutionForm, proposed
 from portal.lists import form_page, page_of
 from portal.models import Institution, InstitutionApplication, Terms
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
 from portal.tabs import tabs
@@ -102,11 +103,9 @@ def application_decline(request: PersonRequest, pk: int) -> HttpResponse:
     form = DeclineForm(request.POST)
     if not form.is_valid():
         return _page(request, asked, NewInstitutionForm(initial=proposed(asked)), form)
-    try:
+    with told_if_overtaken(request):
         actions.decline(by=request.user, application=asked, **form.cleaned_data)
         messages.success(request, _("Declined. The contact gets your reason by mail."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:application", asked.pk)
 
 

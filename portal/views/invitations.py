@@ -15,6 +15,7 @@ from portal.actions import invitations as actions
 from portal.forms.invitations import CentreInvitationForm, InvitationForm
 from portal.lists import form_page, page_of
 from portal.models import Institution, Invitation, Lab, User
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission, has_permission
 from portal.requests import PersonRequest
 from portal.tabs import tabs
@@ -65,24 +66,20 @@ def lab_invite(request: PersonRequest, pk: int) -> HttpResponse:
 @require_POST
 def invitation_again(request: PersonRequest, pk: int) -> HttpResponse:
     invitation = _fetched(request, pk)
-    try:
+    with told_if_overtaken(request):
         actions.send_again(by=request.user, invitation=invitation)
         told = {"email": invitation.email}
         messages.success(request, _("%(email)s gets a new link. The old one no longer opens.") % told)
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return _back(request)
 
 
 @require_POST
 def invitation_revoke(request: PersonRequest, pk: int) -> HttpResponse:
     invitation = _fetched(request, pk)
-    try:
+    with told_if_overtaken(request):
         actions.revoke(by=request.user, invitation=invitation)
         told = {"email": invitation.email}
         messages.success(request, _("The invitation of %(email)s is revoked.") % told)
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return _back(request)
 
 

@@ -19,9 +19,9 @@ from portal.forms.selects import LabChoice, typed
 from portal.lists import PER_PAGE, form_page, page_of
 from portal.mail_domains import verified_domains
 from portal.models import Invitation, JoinRequest, Lab, Membership
+from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
-from portal.transitions import Overtaken
 
 NEWEST = 5  # invitations beside the people; their own page has all
 
@@ -59,11 +59,9 @@ def lab_invite_many(request: PersonRequest, pk: int) -> HttpResponse:
         return render(request, "portal/invite_many.html", {"form": form, "lab": here})
     told = {"people": form.cleaned_data["found"], "role": form.cleaned_data["role"]}
     if "confirm" in request.POST:
-        try:
+        with told_if_overtaken(request):
             lines = bulk_invitations.invite_all(by=request.user, lab=here, **told)
             messages.success(request, _said_of(lines))
-        except Overtaken as overtaken:
-            messages.warning(request, str(overtaken))
         return redirect("portal:lab", here.pk)
     lines = bulk_invitations.look_through(by=request.user, lab=here, **told)
     shown = BulkForm(initial={"people": form.cleaned_data["text"], "role": form.cleaned_data["role"]})
@@ -122,34 +120,28 @@ def lab_join(request: PersonRequest, pk: int) -> HttpResponse:
     form = JoinForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return render(request, "portal/lab_join.html", {"form": form, "lab": here})
-    try:
+    with told_if_overtaken(request):
         joining.ask_to_join(by=request.user, lab=here, **form.cleaned_data)
         messages.success(request, _("The lab's PI has your request. You get a mail with the answer."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:labs_to_join")
 
 
 @require_POST
 def join_accept(request: PersonRequest, pk: int) -> HttpResponse:
     asked = _asked(request, pk)
-    try:
+    with told_if_overtaken(request):
         joining.accept_request(by=request.user, asked=asked)
         told = {"person": asked.user, "lab": asked.lab}
         messages.success(request, _("%(person)s works in %(lab)s now.") % told)
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:lab", asked.lab_id)
 
 
 @require_POST
 def join_decline(request: PersonRequest, pk: int) -> HttpResponse:
     asked = _asked(request, pk)
-    try:
+    with told_if_overtaken(request):
         joining.decline_request(by=request.user, asked=asked)
         messages.success(request, _("Declined. %(person)s gets a mail.") % {"person": asked.user})
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:lab", asked.lab_id)
 
 
@@ -157,11 +149,9 @@ def join_decline(request: PersonRequest, pk: int) -> HttpResponse:
 def join_withdraw(request: PersonRequest, pk: int) -> HttpResponse:
     mine = JoinRequest.objects.filter(user=request.user)
     asked = get_object_or_404(mine.select_related("lab"), pk=pk)
-    try:
+    with told_if_overtaken(request):
         joining.withdraw_request(by=request.user, asked=asked)
         messages.success(request, _("Your request is withdrawn."))
-    except Overtaken as overtaken:
-        messages.warning(request, str(overtaken))
     return redirect("portal:labs_to_join")
 
 
