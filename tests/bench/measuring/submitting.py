@@ -108,7 +108,9 @@ def drained(world: World) -> float:
 @contextmanager
 def shell(world: World) -> Iterator[Session]:
     """A kept connection on which a member may run anything."""
-    with let_in(world) as credential, connect(_site(world).login_nodes[0], credential) as session:
+    with let_in(world) as credential:
+        session = connect(_site(world).login_nodes[0], credential)
+    with session:
         yield session
 
 
