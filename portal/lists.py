@@ -73,6 +73,8 @@ def first_and_count(rows: QuerySet[Any], most: int) -> tuple[list[Any], int]:
 
 def counts(**rows: QuerySet[Any]) -> dict[str, int]:
     """How many there are of each. One query."""
+    if not rows:
+        return {}
     one, *others = (
         each.order_by().values_list(Value(name, CharField())).annotate(count=Count("pk"))
         for name, each in rows.items()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count, IntegerField, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -47,23 +46,20 @@ def _count(
     return Coalesce(Subquery(number, output_field=IntegerField()), 0)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """Who waits for this person to say yes or no."""
-
-    applications: int
-    join_requests: Sequence[JoinRequest]
-
-
 MOST = 8
 
 
-def waiting_for(user: User) -> Waiting:
-    """For staff the institutions' applications; for who leads labs, requests to join."""
-    applications = InstitutionApplication.objects.filter(state=InstitutionApplication.State.WAITING)
-    decides = user.roles & {Role.PI, Role.INSTITUTION_ADMIN}
-    asked = JoinRequest.objects.waiting().visible_to(user).exclude(user=user).select_related("user", "lab")
-    return Waiting(
-        applications.count() if has_permission(user, Permission.MANAGE_INSTITUTIONS) else 0,
-        list(asked[:MOST]) if decides else [],
-    )
+def applications_for(user: User) -> dict[str, QuerySet[Any]]:
+    """By name, what waits for staff to say yes or no; Home counts it."""
+    if not has_permission(user, Permission.MANAGE_INSTITUTIONS):
+        return {}
+    waiting = InstitutionApplication.State.WAITING
+    return {"applications": InstitutionApplication.objects.filter(state=waiting)}
+
+
+def join_requests_for(user: User) -> list[JoinRequest]:
+    """For Home: who asks to join what the person leads."""
+    if not user.roles & {Role.PI, Role.INSTITUTION_ADMIN}:
+        return []
+    asked = JoinRequest.objects.waiting().visible_to(user).exclude(user=user)
+    return list(asked.select_related("user", "lab")[:MOST])

@@ -24,7 +24,6 @@ from accounting.models import (
 )
 from accounting.models.requests import AllocationRequestQuerySet
 from accounting.reports.queue import mine_first
-from portal.lists import first_and_count
 from portal.models import AuditEvent, Role, User
 from portal.models.people import CENTRE_ROLES
 
@@ -53,13 +52,14 @@ def waiting_for(user: User, *, most: int = 5) -> Waiting:
     finish, consent = _of_led_labs(user, most)
     if not user.roles & {*CENTRE_ROLES}:
         return Waiting(to_consent=consent, to_finish=finish)
-    to_decide = to_decide_by(user, AllocationRequest.objects.visible_to(user)).select_related(*SHOWN)
     to_review = TechnicalReview.objects.waiting_for(user).select_related("request__project__lab")
-    decide, count = first_and_count(to_decide, most)
+    to_decide = to_decide_by(user, AllocationRequest.objects.visible_to(user)).values_list("pk", flat=True)
+    decide = list(to_decide)  # what is told of each is fetched of the first ones alone
+    first = AllocationRequest.objects.select_related(*SHOWN).in_bulk(decide[:most])
     return Waiting(
         to_review=list(to_review.order_by("due", "pk")[:most]),
-        to_decide=decide,
-        to_decide_count=count,
+        to_decide=[first[pk] for pk in decide[:most] if pk in first],
+        to_decide_count=len(decide),
         to_consent=consent,
         to_finish=finish,
     )
@@ -70,11 +70,13 @@ def _of_led_labs(user: User, most: int) -> tuple[list[AllocationRequest], list[A
     led = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
     if not led:
         return [], []
-    unsent = Q(state__in=UNSENT, project__lab__in=led)
-    offered = Q(pk__in=AllocationRequest.objects.offered_to(user).unanswered().values("pk"))
+    # Each by itself: a database finds rows by its indexes, but not where an OR runs over joined tables.
+    unsent = AllocationRequest.objects.filter(state__in=UNSENT, project__lab__in=led).order_by()
+    offered = AllocationRequest.objects.offered_to(user).unanswered().order_by()
+    theirs = unsent.values("pk").union(offered.values("pk"))
     is_unsent = Case(When(state__in=UNSENT, then=1), default=0)
     since = Case(When(state__in=UNSENT, then="created_at"), default="submitted_at")
-    found = AllocationRequest.objects.filter(unsent | offered).select_related(*SHOWN, "to_project")
+    found = AllocationRequest.objects.filter(pk__in=theirs).select_related(*SHOWN, "to_project")
     placed = found.annotate(place=Window(RowNumber(), partition_by=is_unsent, order_by=(since, "pk")))
     rows = list(placed.filter(place__lte=most).order_by("place"))
     return [one for one in rows if one.state in UNSENT], [one for one in rows if one.state not in UNSENT]

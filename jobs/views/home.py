@@ -20,7 +20,7 @@ from jobs.models import Job
 from jobs.states import FINAL, State
 from jobs.views.clusters import stuck_jobs
 from portal import places
-from portal.lists import first_and_count
+from portal.lists import counts, first_and_count
 from portal.models import Role, Terms, User
 from portal.models.people import CENTRE_ROLES
 from portal.permissions import Permission, has_permission
@@ -40,17 +40,19 @@ def home(request: PersonRequest) -> HttpResponse:
         first_and_count(jobs.unfinished().order_by("-pk"), MOST) if sees_jobs else ([], 0)
     )
     ended = _ended(jobs.filter(owner=user, ended_at__gte=now - RECENT)) if sees_jobs else []
-    sees_clusters = has_permission(user, Permission.SEE_CLUSTERS)
+    stuck = {"stuck": stuck_jobs(now)} if has_permission(user, Permission.SEE_CLUSTERS) else {}
+    waits = counts(**places.applications_for(user), **putting_right.waiting_for(user), **stuck)
     may_submit = has_permission(user, Permission.SUBMIT_JOB)
     context = {
         "sees_jobs": sees_jobs,
         "waiting": decisions.waiting_for(user),
-        "putting_right": putting_right.waiting_for(user),
-        "joining": places.waiting_for(user),
+        "waits": waits,
+        "join_requests": places.join_requests_for(user),
         "failed": [job for job in ended if job.state == State.FAILED],
         "unfinished": unfinished,
         "unfinished_count": unfinished_count,
         "ended": [job for job in ended if job.state != State.FAILED],
+        "anything_waits": any(waits.values()),
         "awaited": awaited_by(user),
         "notices": notices.of_all(clusters_seen(request)) if sees_jobs and user.roles else [],
         "standings": standings,
@@ -60,7 +62,6 @@ def home(request: PersonRequest) -> HttpResponse:
         "terms": Terms.objects.unaccepted_by(user) if may_submit else None,
         "may_request": Role.PI in user.roles,
         "programme": _programme(user) if has_permission(user, Permission.SEE_PROGRAMME) else None,
-        "stuck_count": stuck_jobs(now).count() if sees_clusters else 0,
     }
     return render(request, "home.html", context)
 
