@@ -98,6 +98,8 @@ class Standing:
 def standings(projects: Iterable[Project], *, on: date) -> list[Standing]:
     """Each project's allocations with their balances: three queries, whatever their number."""
     projects = list(projects)
+    if not projects:
+        return []
     allocations = list(
         Allocation.objects.filter(project__in=projects).select_related("cluster", "project__lab")
     )

@@ -39,10 +39,11 @@ def home(request: PersonRequest) -> HttpResponse:
     unfinished, unfinished_count = (
         first_and_count(jobs.unfinished().order_by("-pk"), MOST) if sees_jobs else ([], 0)
     )
-    ended = _ended(jobs.filter(owner=user, ended_at__gte=now - RECENT)) if sees_jobs else []
+    may_submit = has_permission(user, Permission.SUBMIT_JOB)
+    has_run = may_submit or not user.roles  # or did, before the last role ended
+    ended = _ended(jobs.filter(owner=user, ended_at__gte=now - RECENT)) if has_run else []
     stuck = {"stuck": stuck_jobs(now)} if has_permission(user, Permission.SEE_CLUSTERS) else {}
     waits = counts(**places.applications_for(user), **putting_right.waiting_for(user), **stuck)
-    may_submit = has_permission(user, Permission.SUBMIT_JOB)
     context = {
         "sees_jobs": sees_jobs,
         "waiting": decisions.waiting_for(user),
