@@ -12,7 +12,7 @@ from weasyprint import HTML
 
 from accounting.actions import reviews
 from accounting.actions.reviews import Portion
-from accounting.letters import NothingFetched, award_letter
+from accounting.letters import NothingFetched, _drawn, award_letter
 from accounting.models import AllocationRequest, Cluster
 from portal.models import Project, User
 from tests.factories import AllocationRequestFactory
@@ -60,10 +60,22 @@ def test_it_says_what_was_awarded(ivo: User, approved: AllocationRequest) -> Non
 def test_the_same_award_is_the_same_bytes(approved: AllocationRequest) -> None:
     review = approved.decision
     assert review is not None
-    one, again = (award_letter(approved, review) for _ in range(2))
-    assert one == again
+    one = award_letter(approved, review)
+    _drawn.cache_clear()
+    assert award_letter(approved, review) == one
     with translation.override("zh-hans"):
         assert award_letter(approved, review) != one
+
+
+def test_it_is_drawn_once_until_it_says_something_else(approved: AllocationRequest) -> None:
+    review = approved.decision
+    assert review is not None
+    _drawn.cache_clear()
+    for _ in range(2):
+        award_letter(approved, review)
+    assert _drawn.cache_info().misses == 1
+    approved.project.title = "Bright light"
+    assert "Bright light" in text_of(award_letter(approved, review))
 
 
 def test_who_does_not_see_the_request_finds_no_letter(
