@@ -32,7 +32,7 @@ def running(log: Path) -> Iterator[str]:
 
 
 def _start(crew: Crew, folder: Path, log: Path) -> str:
-    data, password, port = folder / "data", secrets.token_urlsafe(24), services.free_port(FIRST_PORT)
+    data, password, port = folder / "data", secrets.token_urlsafe(24), services.some_port(FIRST_PORT)
     with say.step("Making a PostgreSQL database"):
         _initialise(data, password)
     listening = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories="]

@@ -14,7 +14,7 @@ FIRST_PORT = 6390
 def service(instance: Path, earlier_url: str) -> tuple[Service, str]:
     """A Redis for this instance, and its address: the earlier one, if its port is still free."""
     earlier = urlsplit(earlier_url)
-    port = services.free_port(earlier.port or FIRST_PORT)
+    port = services.free_port(earlier.port) if earlier.port else services.some_port(FIRST_PORT)
     password = earlier.password or secrets.token_urlsafe(24)
     file = _configuration(instance, port, password)
     log = instance / "log" / "redis.log"

@@ -170,6 +170,11 @@ def free_port(wished: int) -> int:
     raise Stop(f"All ports from {wished} on are taken.")
 
 
+def some_port(first: int) -> int:
+    """A free port from `first` on, not always the lowest: two checkouts may look for one in the same second."""
+    return free_port(first + os.getpid() % 500)
+
+
 def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
         return True
