@@ -27,7 +27,10 @@ from tests.faults.endings import exactly_one, nothing_stuck_nothing_twice
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 SHORT = "#!/bin/bash\nsleep 2\n"
-FIRST_AND_LAST_SHORT = "#!/bin/bash\n[ $((FIREFLY_TASK % 3)) = 0 ] && sleep 2 || sleep 15\n"
+# The first and the last of four tasks end by themselves; those between them wait for a file in the job's folder.
+TWO_ARE_HELD = (
+    "#!/bin/bash\n[ $((FIREFLY_TASK % 3)) = 0 ] && sleep 2 || until [ -e go ]; do sleep 0.2; done\n"
+)
 
 
 @pytest.fixture
@@ -115,7 +118,7 @@ def test_jobs_since_the_backup_are_adopted_and_charged_once(
 def test_a_sweep_since_the_backup_is_adopted_whole(world: World, tmp_path: Path) -> None:
     sync.poll(world.cluster.pk)
     with hour_old(tmp_path) as restore:
-        forgotten = world.submit_sweep(FIRST_AND_LAST_SHORT, tasks=4, at_once=2)
+        forgotten = world.submit_sweep(TWO_ARE_HELD, tasks=4, at_once=2)
         world.send()
         world.poll_until(forgotten, lambda job: job.task_states == "srrw", 30)
         restore()
@@ -128,6 +131,7 @@ def test_a_sweep_since_the_backup_is_adopted_whole(world: World, tmp_path: Path)
     (job,) = until(all_known)
     assert (job.token, job.scheduler_id) == (forgotten.token, forgotten.scheduler_id)
     assert (job.tasks, job.tasks_at_once) == (4, 2)
+    world.slurm.said("touch", f"firefly/{job.token}/go", user=world.account.username)
     world.poll_until(job, ended)
     assert (job.state, job.task_states) == (State.SUCCEEDED, "ssss")
     nothing_stuck_nothing_twice(world)
