@@ -21,10 +21,9 @@ def waiting_for(user: User) -> dict[str, QuerySet[Any]]:
     if has_permission(user, Permission.SEE_CLUSTERS):
         waits |= {
             "refunds": RefundProposal.objects.filter(state=RefundProposal.State.PROPOSED),
-            "differences": BalanceDifference.objects.filter(
-                cleared_at=None
-            ),  # of balances and days from the facts
-            "discrepancies": Discrepancy.objects.open(),  # of our sums from the scheduler's
-            "quarantined": QuarantinedRecord.objects.unseen(),  # records that can't be read
+            # Balances and days that don't follow from the facts, and sums that differ from the scheduler's.
+            "differences": BalanceDifference.objects.filter(cleared_at=None),
+            "discrepancies": Discrepancy.objects.open(),
+            "quarantined": QuarantinedRecord.objects.unseen(),
         }
     return waits

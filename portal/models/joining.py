@@ -26,12 +26,11 @@ class TermsQuerySet(models.QuerySet["Terms"]):
 
     def unaccepted_by(self, user: User) -> Terms | None:
         """The terms of use in force, unless this person has accepted them."""
+        of_use = self.filter(kind=Terms.Kind.USE)
+        latest = of_use.filter(pk=models.Subquery(of_use.order_by("-version").values("pk")[:1]))
         accepted = TermsAcceptance.objects.filter(user=user, terms=models.OuterRef("pk"))
-        of_use = (
-            self.filter(kind=Terms.Kind.USE).order_by("-version").annotate(accepted=models.Exists(accepted))
-        )
-        latest = of_use.defer("text_en", "text_zh_hans").first()  # long, and mostly not asked for
-        return None if latest is None or latest.accepted else latest  # type: ignore[attr-defined]  # annotated
+        # The texts are long, and mostly not asked for.
+        return latest.filter(~models.Exists(accepted)).defer("text_en", "text_zh_hans").first()
 
 
 class Terms(models.Model):
