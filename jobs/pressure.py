@@ -36,7 +36,7 @@ class Busy(Exception):
 def check(*, by: User, project: Project, cluster: Cluster) -> None:
     """Raises Busy. Two queries."""
     _check_pace(by)
-    waiting = _under_way(by, project, cluster)
+    waiting = under_way(by, project, cluster)
     if waiting["unfinished"] >= settings.JOBS_IN_FLIGHT_PER_PERSON:
         raise Busy(
             ngettext(
@@ -73,7 +73,7 @@ def check(*, by: User, project: Project, cluster: Cluster) -> None:
         )
 
 
-def _under_way(by: User, project: Project, cluster: Cluster) -> Counter[str]:
+def under_way(by: User, project: Project, cluster: Cluster) -> Counter[str]:
     """Of the person what has not ended, and what was not sent yet; of the project and the cluster, what was not sent."""
     mine, there = Q(owner=by), Q(project=project) | Q(cluster=cluster)
     jobs = Job.objects.unfinished().filter(mine | there & Q(state__in=UNSENT))

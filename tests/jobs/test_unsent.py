@@ -13,13 +13,14 @@ from pytest_django.fixtures import Settings
 
 from accounting import ledger
 from accounting.models import Allocation, Partition
-from jobs import actions, lifecycle, setting_aside, upkeep
+from jobs import actions, lifecycle, pressure, setting_aside, upkeep
 from jobs.models import MAX_ATTEMPTS, Job
 from jobs.pressure import Busy
+from jobs.states import State
 from portal.models import AuditEvent, OutgoingMail, Project, User
 from portal.transitions import Overtaken
 from tests.conftest import Bell
-from tests.factories import JobFactory
+from tests.factories import AllocationFactory, ClusterFactory, JobFactory
 from tests.jobs.at_hand import filled_in, uploaded
 from tests.pages import browser, words
 
@@ -201,6 +202,21 @@ def test_the_same_button_pressed_twice_is_no_second_job(
     assert same == job
     with pytest.raises(Busy):
         actions.create_and_submit(by=mei, name="Another", script=uploaded(mei), inputs=[], **shape)
+
+
+def test_each_limit_counts_its_own(mei: User, a100: Partition, allocation: Allocation) -> None:
+    """What a person has not ended, and what was not sent of the person, the project and the cluster."""
+    cluster, here = allocation.cluster, {"allocation": allocation, "partition": a100}
+    JobFactory.create(owner=mei, **here)
+    JobFactory.create(owner=mei, state=State.QUEUED, scheduler_id="1", **here)
+    JobFactory.create(owner=mei, state=State.SUCCEEDED, scheduler_id="2", **here)
+    JobFactory.create(owner=mei, allocation=AllocationFactory.create(cluster=ClusterFactory.create()))
+    JobFactory.create_batch(2, state=State.SUBMITTING, **here)
+    JobFactory.create(state=State.RUNNING, scheduler_id="3", **here)
+    JobFactory.create_batch(4, allocation=AllocationFactory.create(cluster=cluster), partition=a100)
+    JobFactory.create(allocation=AllocationFactory.create(cluster=ClusterFactory.create()))
+    found = pressure.under_way(mei, allocation.project, cluster)
+    assert found == {"unfinished": 3, "mine": 2, "ours": 3, "all": 7}
 
 
 def test_after_a_minute_the_pace_is_forgotten(
