@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from rest_framework import exceptions, pagination, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.views import set_rollback
 
+from portal.lists import ByKeys
 from portal.models import User
 from portal.transitions import Overtaken
 
@@ -120,27 +121,15 @@ def _by_field(detail: Any, field: str) -> Iterable[tuple[str, list[str]]]:
         )
 
 
-class ByIds(Paginator):  # type: ignore[type-arg]  # it has none at run time
-    """Which rows are on the page is found first, by themselves; only those are joined and fetched."""
-
-    object_list: Any
-
-    def page(self, number: int | str) -> Any:
-        page = super().page(number)
-        if isinstance(page.object_list, QuerySet):
-            ids = list(page.object_list.values_list("pk", flat=True))
-            page.object_list = self.object_list.filter(pk__in=ids)
-        return page
-
-
 class Pages(pagination.PageNumberPagination):
-    django_paginator_class = ByIds
     page_size = 20
     page_size_query_param = "page_size"
     max_page_size = 500
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         self._check_size(request)
+        shown = _shown(queryset, view)
+        self.django_paginator_class = partial(ByKeys, shown=shown)  # type: ignore[assignment]  # makes one
         try:
             return super().paginate_queryset(queryset, request, view)
         except exceptions.NotFound:
@@ -155,11 +144,19 @@ class Pages(pagination.PageNumberPagination):
             raise exceptions.ValidationError({"page_size": [message]})
 
 
+def _shown(rows: Any, view: Any) -> QuerySet[Any] | None:
+    """As its endpoints fetch them, if the rows are theirs and not some below them."""
+    shown: QuerySet[Any] | None = getattr(view, "shown", None)
+    return shown if shown is not None and isinstance(rows, QuerySet) and rows.model is shown.model else None
+
+
 class Endpoints(viewsets.GenericViewSet[M]):
     """A set of endpoints over one model. A query parameter that it does not know is refused, not silently ignored."""
 
     pagination_class = Pages
     parameters: frozenset[str] = frozenset()
+    # How a list fetches its rows, once it is found which of those in sight they are; None: as it finds them.
+    shown: QuerySet[Any] | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

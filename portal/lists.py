@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import CharField, Count, Func, QuerySet, Subquery, Value
+from django.db.models import CharField, Count, IntegerField, QuerySet, Subquery, Value
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_http_methods
@@ -13,26 +13,62 @@ from django.views.decorators.http import require_http_methods
 from portal.words import grouped
 
 PER_PAGE = 20
-MOST_COUNTED = 1_000
+MOST_COUNTED = 500
 form_page = require_http_methods(["GET", "HEAD", "POST"])
 
 
-class Pages(Paginator):  # type: ignore[type-arg]  # it has none at run time
-    """Two queries: which rows there are, and the page's own, by their ids, with all that `shown` fetches of them.
+class HowMany(Subquery):
+    """How many rows another query finds. Beside a query's own rows, which it does not touch, it is asked once."""
 
-    So what finds the rows runs once, and none is joined or fetched that nobody sees. Counts no further than anybody
-    turns pages: a database of millions would count longer than it answers.
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+
+class ByKeys(Paginator):  # type: ignore[type-arg]  # it has none at run time
+    """Which rows are on the page is found by itself; those are fetched by their keys, with all that `shown` fetches.
+
+    So what finds the rows is not run for each table they are joined with, and none is joined that nobody sees.
     """
-
-    def __init__(self, rows: Any, per_page: int, shown: QuerySet[Any] | None = None) -> None:
-        super().__init__(rows, per_page)
-        self.shown = rows if shown is None else shown
 
     object_list: Any
 
+    def __init__(self, rows: Any, per_page: int, shown: QuerySet[Any] | None = None, **options: Any) -> None:
+        super().__init__(rows, per_page, **options)
+        self.shown = rows if shown is None else shown
+
+    def page(self, number: int | str) -> Any:
+        if not isinstance(self.object_list, QuerySet):
+            return super().page(number)
+        if str(number) == "1":
+            keys = self._first_keys()
+        else:
+            number = self.validate_number(number)
+            first = (number - 1) * self.per_page
+            keys = self._keys(first, first + self.per_page)
+        found = {row.pk: row for row in self.shown.filter(pk__in=keys)}
+        return Page([found[pk] for pk in keys if pk in found], int(number), self)
+
+    def _first_keys(self) -> list[Any]:
+        """Most people look at the first page only: one query finds it, and counts the rows beside."""
+        rows = self.object_list.annotate(in_all=HowMany(self._counted()))
+        found = list(rows.values_list("pk", "in_all")[: self.per_page])
+        self.count = found[0][1] if found else 0
+        return [pk for pk, _in_all in found]
+
+    def _counted(self) -> QuerySet[Any]:
+        keys: QuerySet[Any] = self.object_list.order_by().values("pk")
+        return keys
+
+    def _keys(self, first: int, end: int) -> list[Any]:
+        return list(self.object_list.values_list("pk", flat=True)[first:end])
+
+
+class Pages(ByKeys):
+    """Counts no further than anybody turns pages: a database of millions would count longer than it answers."""
+
     @cached_property
-    def _ids(self) -> list[Any]:
-        return list(self.object_list.values_list("pk", flat=True)[: MOST_COUNTED + 1])
+    def count(self) -> int:
+        return len(self._listed if isinstance(self.object_list, QuerySet) else self.object_list)
 
     @cached_property
     def num_pages(self) -> int:
@@ -40,22 +76,20 @@ class Pages(Paginator):  # type: ignore[type-arg]  # it has none at run time
         listed = min(self.count, MOST_COUNTED) if isinstance(self.object_list, QuerySet) else self.count
         return max(1, -(-listed // self.per_page))
 
-    @cached_property
-    def count(self) -> int:
-        return len(self._ids if isinstance(self.object_list, QuerySet) else self.object_list)
-
-    def page(self, number: int | str) -> Any:
-        number = self.validate_number(number)
-        if not isinstance(self.object_list, QuerySet):
-            return super().page(number)
-        first = (number - 1) * self.per_page
-        ids = self._ids[first : first + self.per_page]
-        found = {row.pk: row for row in self.shown.filter(pk__in=ids)}
-        return Page([found[pk] for pk in ids if pk in found], number, self)
-
     @property
     def count_in_words(self) -> str:
         return f"{grouped(MOST_COUNTED)}+" if self.count > MOST_COUNTED else grouped(self.count)
+
+    @cached_property
+    def _listed(self) -> list[Any]:
+        """The keys of all pages, and one more if there is. One query, for whoever turns to another page."""
+        return super()._keys(0, MOST_COUNTED + 1)
+
+    def _keys(self, first: int, end: int) -> list[Any]:
+        return self._listed[first:end]
+
+    def _counted(self) -> QuerySet[Any]:
+        return super()._counted()[: MOST_COUNTED + 1]
 
 
 def page_of(request: HttpRequest, rows: Any, shown: QuerySet[Any] | None = None) -> Any:
@@ -65,9 +99,8 @@ def page_of(request: HttpRequest, rows: Any, shown: QuerySet[Any] | None = None)
 
 def first_and_count(rows: QuerySet[Any], most: int) -> tuple[list[Any], int]:
     """The first rows, and how many there are in all. One query."""
-    # Counted beside, not over, the rows: what they are joined with need not be looked at.
-    in_all = rows.order_by().select_related(None).annotate(all=Func("pk", function="COUNT")).values("all")
-    first = list(rows.annotate(in_all=Subquery(in_all))[:most])
+    in_all = HowMany(rows.order_by().select_related(None).values("pk"))
+    first = list(rows.annotate(in_all=in_all)[:most])
     return first, first[0].in_all if first else 0
 
 

@@ -65,6 +65,11 @@ class Requests(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Alloc
     """Requests for GPU-hours: ask, change, submit, withdraw."""
 
     queryset = AllocationRequest.objects.select_related("project", "cluster")
+    shown = AllocationRequest.objects.select_related(
+        "project__lab", "cluster", "to_project__lab"
+    ).prefetch_related(
+        "reviews__tranches", "reviews__field_comments", "technical_reviews", "lines__partition", "attachments"
+    )
     serializer_class = RequestSerializer
     lookup_value_regex = NUMBER
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from accounting.models.clusters import Cluster, Partition
 from accounting.units import charged
 from portal.models import Project, Role, User
+from portal.models.among import among
 from portal.models.moves import Moving
 from portal.models.people import CENTRE_ROLES
 
@@ -30,7 +31,7 @@ class AllocationRequestQuerySet(models.QuerySet["AllocationRequest"]):
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
         asking = Project.objects.filter(Q(lab__in=labs) | Q(lab__institution__in=institutions))
-        mine = Q(project__in=asking.ids()) | Q(created_by=user)
+        mine = among("project", asking.ids()) | Q(created_by=user)
         if user.roles & {*CENTRE_ROLES}:
             mine |= ~Q(state=AllocationRequest.State.DRAFT)
         return self.filter(mine)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from django.db.models import BooleanField, Case, Count, Q, Sum, Value, When, Window
+from django.db.models import Case, CharField, Count, Q, QuerySet, Sum, Value, When, Window
 from django.db.models.functions import RowNumber
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
@@ -94,45 +94,55 @@ def to_decide_by(user: User, visible: AllocationRequestQuerySet) -> Any:
 # ── What has an institution had so far? ──────────────────────────────────────
 
 
+GRANTED = Sum("gpu_seconds", filter=Q(of_runs=False) & ~Q(kind=LedgerEntry.Kind.EXPIRY), default=0)
+OF_RUNS = Sum("gpu_seconds", filter=Q(of_runs=True), default=0)
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What an institution got so far, and what its jobs used, in GPU-seconds."""
+
+    granted: int = 0
+    used: int = 0
+
+
 @dataclass(frozen=True)
 class History:
-    """An institution at a glance, for whoever decides on its next request."""
+    """An institution at a glance, for whoever decides on its next request. Drafts are not asked."""
 
-    granted: int
-    used: int
+    hours: Hours
     requests: int
     approved: int
     rejected: int
 
 
-def histories(institutions: Iterable[int]) -> dict[int, History]:
-    """By the institution's pk: one query, whatever their number."""
-    institutions, states = set(institutions), AllocationRequest.State
-    sums = LedgerSum.objects.filter(allocation__project__lab__institution__in=institutions)
-    of_hours = sums.values_list("allocation__project__lab__institution", "kind", "of_runs")
-    asked = AllocationRequest.objects.filter(project__lab__institution__in=institutions)
-    of_requests = asked.values_list("project__lab__institution", "state", Value(None, BooleanField()))
-    found = of_hours.order_by().annotate(n=Sum("gpu_seconds"))
-    found = found.union(of_requests.order_by().annotate(n=Count("pk")), all=True)
-    granted, used, requests = Counter[int](), Counter[int](), Counter[tuple[int, str]]()
-    for pk, word, of_runs, n in found:
-        if of_runs:
-            used[pk] -= n
-        elif of_runs is None:
-            requests[pk, word] = n
-        elif word != LedgerEntry.Kind.EXPIRY:
-            granted[pk] += n
-    sent = set(states.values) - {states.DRAFT}
+def hours_of(institutions: Iterable[int]) -> dict[int, Hours]:
+    """By the institution's pk, of those that got any: one query, whatever their number."""
+    sums = _sums(institutions).values_list("allocation__project__lab__institution")
     return {
-        pk: History(
-            granted=granted[pk],
-            used=used[pk],
-            requests=sum(requests[pk, state] for state in sent),
-            approved=requests[pk, states.APPROVED],
-            rejected=requests[pk, states.REJECTED],
-        )
-        for pk in institutions
+        pk: Hours(granted, -moved) for pk, granted, moved in sums.annotate(granted=GRANTED, moved=OF_RUNS)
     }
+
+
+def history(institution: int) -> History:
+    """One query: the hours as one row, and beside it a row of each state."""
+    asked = AllocationRequest.objects.filter(project__lab__institution=institution)
+    sent = asked.exclude(state=AllocationRequest.State.DRAFT).order_by()
+    by_state = sent.values_list("state").annotate(n=Count("pk"), nothing=Value(0))
+    hours = _sums([institution]).values_list(Value("", CharField())).annotate(granted=GRANTED, moved=OF_RUNS)
+    found = {word: (n, moved) for word, n, moved in by_state.union(hours, all=True)}
+    granted, moved = found.pop("", (0, 0))
+    counted = Counter({state: n for state, (n, _nothing) in found.items()})
+    return History(
+        hours=Hours(granted, -moved),
+        requests=counted.total(),
+        approved=counted[AllocationRequest.State.APPROVED],
+        rejected=counted[AllocationRequest.State.REJECTED],
+    )
+
+
+def _sums(institutions: Iterable[int]) -> QuerySet[LedgerSum]:
+    return LedgerSum.objects.filter(allocation__project__lab__institution__in=set(institutions)).order_by()
 
 
 # ── What happened to a request? ──────────────────────────────────────────────

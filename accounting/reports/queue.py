@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,9 +52,10 @@ def with_advice(requests: Requests) -> Requests:
     return requests.prefetch_related(Prefetch("technical_reviews", asked))
 
 
-def counts(requests: Requests) -> dict[str, int]:
-    """How many are in each state: one query."""
-    return {row["state"]: row["n"] for row in requests.order_by().values("state").annotate(n=Count("pk"))}
+def unfinished(requests: Requests) -> Counter[str]:
+    """How many are in each state that is not over: one query. All that was ever decided took longer to count than to show."""
+    found = requests.filter(state__in=(*AllocationRequest.WITH_CENTRE, State.RETURNED))
+    return Counter(dict(found.order_by().values_list("state").annotate(n=Count("pk"))))
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,13 @@ def _of_centre(
     form: DecisionForm | None,
     write_form: WriteReviewForm | None,
 ) -> dict[str, Any]:
-    institution = asked.project.lab.institution_id
     mine = next((one for one in asked.technical_reviews.all() if one.reviewer_id == user.pk), None)
     asks_me = mine is not None and mine.state == TechnicalReview.State.ASKED and asked.is_waiting
     return {
         "form": form or DecisionForm(asked=asked),
         "may_decide": reviews.may_decide(user, asked),
         "why_not": _why_not(user, asked),
-        "history": decisions.histories([institution])[institution],
+        "history": decisions.history(asked.project.lab.institution_id),
         "changes": changes.since_return(asked) if asked.is_waiting else [],
         "threshold": _threshold(asked),
         "my_review": mine if asks_me else None,

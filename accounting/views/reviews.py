@@ -41,21 +41,25 @@ def queue(request: PersonRequest) -> HttpResponse:
     form = QueueFilter(request.GET)
     show = form.show_now
     narrowed = form.narrow(AllocationRequest.objects.visible_to(request.user))
-    by_state = waiting.counts(narrowed)
+    unfinished = waiting.unfinished(narrowed)
     found = _sorted(request, narrowed.filter(state__in=QueueFilter.STATES[show]), show)
     page = page_of(request, found, waiting.with_advice(listed()))
     call = form.wanted.get("call")
     context = {
         "page": page,
-        "rows": _rows(request, page),
+        "rows": _rows(request, page, "decided_at" if show == form.DECIDED else "submitted_at"),
         "form": form,
         "show": show,
         "filtered": bool({*form.wanted} - {"show"}),
         "choices": [
-            (key, words, sum(by_state.get(state, 0) for state in QueueFilter.STATES[key]))
-            for key, words in QueueFilter.CHOICES
+            (
+                key,
+                words,
+                None if key == form.DECIDED else sum(unfinished[state] for state in form.STATES[key]),
+            )
+            for key, words in form.CHOICES
         ],
-        "waiting": sum(by_state.get(state, 0) for state in AllocationRequest.WITH_CENTRE),
+        "waiting": sum(unfinished[state] for state in AllocationRequest.WITH_CENTRE),
         "standing": waiting.standing_of_calls([call])[0] if call else None,
         "decides_refunds": has_permission(request.user, Permission.DECIDE_REFUND),
     }
@@ -135,14 +139,15 @@ def _said_of_award(asked: AllocationRequest, gpu_seconds: int, endorsed: bool) -
     )
 
 
-def _rows(request: PersonRequest, page: Any) -> list[tuple[Any, ...]]:
-    """Each request with its institution's history and whose turn it is."""
-    histories = decisions.histories(asked.project.lab.institution_id for asked in page)
+def _rows(request: PersonRequest, page: Any, moment: str) -> list[tuple[Any, ...]]:
+    """Each request with what its institution had, whose turn it is, and the moment that its list tells."""
+    had = decisions.hours_of(asked.project.lab.institution_id for asked in page)
     return [
         (
             asked,
-            histories[asked.project.lab.institution_id],
+            had.get(asked.project.lab.institution_id, decisions.Hours()),
             waiting.turn_of(asked, request.user, may_decide=actions.may_decide(request.user, asked)),
+            getattr(asked, moment),
         )
         for asked in page
     ]

@@ -268,6 +268,7 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
     """Jobs that I may see: submit, follow, cancel; logs and files of those that I may read."""
 
     queryset = Job.objects.all()
+    shown = Job.objects.select_related("owner", "project", "cluster", "partition")
     serializer_class = JobDetailSerializer
     lookup_value_regex = NUMBER
     parameters = frozenset({"q", "state", "project", "whose", "sort", "stream", "task"})

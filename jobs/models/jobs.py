@@ -13,6 +13,7 @@ from accounting.models import Allocation, Cluster, Partition
 from jobs import states
 from jobs.spec import LONGEST_REASON, MOST_TASKS
 from portal.models import Membership, Project, User
+from portal.models.among import among
 from portal.models.moves import Moving
 from portal.models.people import CENTRE_ROLES, LAB_ROLES
 from portal.permissions import Permission, has_permission
@@ -33,7 +34,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """
         if user.roles & {*CENTRE_ROLES}:
             return self
-        return self.filter(Q(owner=user) | Q(project__in=Project.objects.visible_to(user).ids()))
+        return self.filter(Q(owner=user) | among("project", Project.objects.visible_to(user).ids()))
 
     def entitled(self) -> JobQuerySet:
         """Those whose people may still run them: as members of the lab, on a project that is open."""

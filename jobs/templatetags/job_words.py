@@ -39,7 +39,8 @@ TONES = {
 @register.simple_tag
 def job_state(job: Job) -> SafeString:
     """The state as word, colour and icon; the reason on hover."""
-    return state(job.get_state_display(), TONES[State(job.state)], of_job(job).sentence)
+    now = State(job.state)
+    return state(now.label, TONES[now], of_job(job).sentence)
 
 
 @register.filter

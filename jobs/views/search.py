@@ -19,6 +19,7 @@ from accounting.models import AllocationRequest
 from jobs.models import Job
 from portal.countries import name_of
 from portal.models import Institution, Lab, Membership, Project, User
+from portal.models.among import among
 from portal.models.people import CENTRE_ROLES
 from portal.permissions import Permission, has_permission
 from portal.requests import PersonRequest
@@ -71,7 +72,7 @@ def _groups(user: User, words: str) -> Iterator[Group]:
         _("Requests"),
         "clipboard-check",
         _numbered(requests, words)
-        | requests.filter(project__in=_like(Project.objects.all(), words, "title").ids()),
+        | requests.filter(among("project", _like(Project.objects.all(), words, "title").ids())),
         lambda one: Found(
             f"{one.project}, {one.pk}",
             str(one.get_state_display()),

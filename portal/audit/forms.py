@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.audit.kinds import kind_word
 from portal.audit.sentences import ACTIONS, in_words, steps
 from portal.models import AuditEvent, Project, User
+from portal.models.among import among
 from portal.models.audit import AuditEventQuerySet
 
 KINDS = (
@@ -83,7 +84,7 @@ class AuditFilter(forms.Form):
             events = events.filter(actor__in=list(fits.values_list("pk", flat=True)[:1000]))
         if project := wanted.get("project"):
             named = Project.objects.filter(Q(title__icontains=project) | Q(slug=project))
-            events = events.filter(project__in=named.ids())
+            events = events.filter(among("project", named.ids()))
         if first := wanted.get("first"):
             events = events.filter(at__gte=_start_of(first))
         if last := wanted.get("last"):

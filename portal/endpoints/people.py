@@ -35,7 +35,7 @@ class AccessReasonSerializer(StrictSerializer):
 class People(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[User]):
     """The people whom I may see, also those of before."""
 
-    queryset = User.objects.all()
+    queryset = shown = User.objects.all()
     serializer_class = PersonSerializer
     lookup_value_regex = r"[0-9]{1,18}"
 

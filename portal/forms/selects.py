@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -81,10 +82,10 @@ class NamedChoice(Choice):
         self.widget.suggestions = self.suggestions
 
     def offer(self, rows: QuerySet[Any]) -> None:
-        """One of these can be chosen. They are only asked for where they are shown, and no more than are listed."""
+        """One of these can be chosen. They are asked for once, where they are shown, and no more than are listed."""
         self.queryset = rows
         blank = [] if self.empty_label is None else [("", self.empty_label)]
-        self.choices = lambda: [*blank, *self.named(rows[: MOST_LISTED + 1])]
+        self.choices = cache(lambda: [*blank, *self.named(rows[: MOST_LISTED + 1])])
 
     @classmethod
     def named(cls, rows: QuerySet[Any]) -> list[tuple[str, str]]:

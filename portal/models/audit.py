@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.models.among import among
 from portal.models.people import CENTRE_ROLES, Role, User
 from portal.models.projects import Project
 
@@ -25,7 +26,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
         led = Project.objects.filter(Q(lab__in=labs) | Q(lab__institution__in=institutions))
-        return self.filter(project__in=led.ids())
+        return self.filter(among("project", led.ids()))
 
 
 class AuditEvent(models.Model):

@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
+
+from portal.models.among import among
 
 # Slurm folds account names to lower case; ours are lower case from the start, or they would not match.
 account_name = RegexValidator(
@@ -33,10 +35,11 @@ class UserManager(BaseUserManager["User"]):
         """Oneself, and whose roles, of today or before, one may see; for the centre, everybody."""
         if user.roles & {*CENTRE_ROLES}:
             return self.all()
-        # As one set of keys: with an OR, a database looks at each person there is.
-        theirs = Membership.objects.visible_to(user).order_by().values("user")
-        oneself = User.objects.filter(pk=user.pk).order_by().values("pk")
-        return self.filter(pk__in=theirs.union(oneself))
+        if not user.roles:
+            return self.filter(pk=user.pk)
+        # Whoever has a role is among them. Not by an OR, for which a database looks at each person there is.
+        theirs = Membership.objects.visible_to(user).filter(user=OuterRef("pk"))
+        return self.filter(Exists(theirs))
 
 
 class User(AbstractBaseUser):
@@ -210,14 +213,14 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         """One's own, who is in one's labs and leads one's institutions; for the centre, everybody."""
         if user.roles & {*CENTRE_ROLES}:
             return self
-        labs = [m.lab_id for m in user.current_memberships if m.role in LAB_ROLES]
+        labs = [m.lab_id for m in user.current_memberships if m.lab_id and m.role in LAB_ROLES]
         institutions = [
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
         if institutions:
             # Asked for at once: with an OR over joined tables, a database looks at each membership there is.
             labs += Lab.objects.filter(institution__in=institutions).order_by().values_list("pk", flat=True)
-        return self.filter(Q(user=user) | Q(lab__in=labs) | Q(institution__in=institutions))
+        return self.filter(Q(user=user) | among("lab", labs) | Q(institution__in=institutions))
 
 
 class Membership(models.Model):

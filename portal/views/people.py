@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import Prefetch, Q
+from django.db.models import CharField, Exists, OuterRef, Prefetch, Q, QuerySet, Value
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -23,38 +21,48 @@ def people(request: PersonRequest) -> HttpResponse:
     check_permission(request.user, Permission.SEE_PEOPLE)
     form = PeopleSearch(request.GET)
     memberships = Membership.objects.current().visible_to(request.user)
-    members = _matching(memberships, form.cleaned_data if form.is_valid() else {})
-    rows = User.objects.filter(pk__in=members).order_by("name", "pk")
+    found = _matching(memberships, form.cleaned_data if form.is_valid() else {})
     shown = User.objects.prefetch_related(
         Prefetch(
             "memberships",
-            memberships.select_related("lab__institution", "institution", "funder"),
+            memberships.select_related("lab__institution", "institution", "funder").order_by("role"),
             to_attr="shown_memberships",
         )
     )
-    page = page_of(request, rows, shown)
+    page = page_of(request, found.order_by("name", "pk"), shown)
     filtered = any(form.cleaned_data.values())
     context = {"page": page, "form": form, "filtered": filtered, "tabs": tabs(request, request.user)}
     return render(request, "portal/people.html", context)
 
 
-def _matching(memberships: Any, wanted: dict[str, str]) -> Any:
-    """The keys of the people of whom one role fits all that is wanted."""
+def _matching(memberships: QuerySet[Membership], wanted: dict[str, str]) -> QuerySet[User]:
+    """The people of whom one role fits all that is wanted."""
+    people = User.objects.all()
     if wanted.get("role"):
         memberships = memberships.filter(role=wanted["role"])
     words = wanted.get("q", "").split()
-    for word in words[:-1]:
-        memberships = memberships.filter(pk__in=_with_word(memberships, word, "pk"))
-    return _with_word(memberships, words[-1], "user") if words else memberships.order_by().values("user")
+    of_places = _words_of_places(words)
+    for word in words:
+        named = Q(name__icontains=word) | Q(email__icontains=word)
+        if word in of_places:
+            labs, institutions = _places(word)
+            there = Q(lab__in=labs) | Q(lab__institution__in=institutions) | Q(institution__in=institutions)
+            memberships = memberships.filter(Q(user__in=User.objects.filter(named)) | there)
+        else:
+            # By itself, because a database finds words by its indexes, but not where an OR runs over joined tables.
+            people = people.filter(named)
+    return people.filter(Exists(memberships.filter(user=OuterRef("pk"))))
 
 
-def _with_word(memberships: Any, word: str, key: str) -> Any:
-    # Each by itself: a database finds words by its indexes, but not where an OR runs over joined tables.
-    named = User.objects.filter(Q(name__icontains=word) | Q(email__icontains=word))
-    institutions = Institution.objects.filter(name__icontains=word)
-    labs = Lab.objects.filter(Q(name__icontains=word) | Q(institution__in=institutions))
+def _places(word: str) -> tuple[QuerySet[Lab], QuerySet[Institution]]:
+    return Lab.objects.filter(name__icontains=word), Institution.objects.filter(name__icontains=word)
+
+
+def _words_of_places(words: list[str]) -> set[str]:
+    """Those that stand in the name of a lab or an institution; most are of people. One query."""
+    if not words:
+        return set()
     one, *others = (
-        memberships.filter(**{f"{place}__in": rows.order_by().values("pk")}).order_by().values(key)
-        for place, rows in (("user", named), ("lab", labs), ("institution", institutions))
+        rows.order_by().values_list(Value(word, CharField())) for word in words for rows in _places(word)
     )
-    return one.union(*others)
+    return {word for (word,) in one.union(*others)}

@@ -6,7 +6,7 @@ import pytest
 
 from accounting import ledger
 from accounting.models import Allocation, AllocationRequest
-from accounting.reports.decisions import History, histories
+from accounting.reports.decisions import History, Hours, history, hours_of
 from portal.models import User
 from tests.factories import AllocationRequestFactory, InstitutionFactory
 
@@ -20,16 +20,15 @@ def test_drafts_are_not_asked_and_what_expired_was_granted(allocation: Allocatio
     before = ledger.balance(allocation).granted
     ledger.expire(allocation, 10 * HOUR, reason="Not used in time.")
     institution, other = allocation.project.lab.institution, InstitutionFactory.create()
-    counted = histories([institution.pk])[institution.pk]
+    counted = history(institution.pk)
     for state in (State.DRAFT, State.SUBMITTED, State.REJECTED):
         AllocationRequestFactory.create(
             project=allocation.project, cluster=allocation.cluster, state=state, created_by=ivo
         )
-    found = histories([institution.pk, other.pk])
-    assert found[other.pk] == History(granted=0, used=0, requests=0, approved=0, rejected=0)
-    assert found[institution.pk] == History(
-        granted=before,
-        used=0,
+    assert hours_of([institution.pk, other.pk]) == {institution.pk: Hours(granted=before)}
+    assert history(other.pk) == History(Hours(), requests=0, approved=0, rejected=0)
+    assert history(institution.pk) == History(
+        Hours(granted=before),
         requests=counted.requests + 2,
         approved=counted.approved,
         rejected=counted.rejected + 1,
