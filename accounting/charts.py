@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from accounting.periods import Month
@@ -14,6 +13,7 @@ from accounting.reports.programmes import Cell, ProgrammeRow, Usage
 from accounting.reports.spending import Burn
 from accounting.units import hours
 from portal.charts import Chart, Series
+from portal.words import short_day
 
 BANDS = 5  # rows that get a colour of their own; the rest is one more
 POINTS = 40  # of a line
@@ -64,7 +64,7 @@ def burn_down(standing: AllocationStanding, burn: Burn) -> Chart:
     return Chart(
         title=_("GPU-hours left of %(allocation)s") % {"allocation": standing.allocation},
         unit=_("GPU-h"),
-        labels=[date_format(day, "SHORT_DATE_FORMAT") for day in days],
+        labels=[short_day(day) for day in days],
         series=[
             Series(_("left"), [hours(left[day]) if day in left else None for day in days]),
             Series(_("even pace"), [hours(amount) for amount in even], dashed=True),

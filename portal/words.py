@@ -3,8 +3,8 @@
 Digits are grouped by a narrow no-break space, and the same space keeps a number with its unit.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Hashable, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache, wraps
 from typing import TypeVar
@@ -14,6 +14,7 @@ from django.utils.translation import get_language, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 THIN = "\u202f"
 AGO_TEXTS = {
     "now": gettext_lazy("just now"),
@@ -31,16 +32,16 @@ A_MONTH = 30 * 86_400  # past that, the date says more than a count of days
 SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def kept_by_language(write: Callable[[int | None], T]) -> Callable[[int | None], T]:
-    """What was written last is kept, in each language: a report writes the same figures for each of its readers."""
+def kept_by_language(write: Callable[[K], T]) -> Callable[[K], T]:
+    """What was written last is kept, in each language: lists write the same figures and days for each of their readers."""
 
     @lru_cache(maxsize=4096)
-    def written(_language: str | None, number: int | None) -> T:
-        return write(number)
+    def written(_language: str | None, thing: K) -> T:
+        return write(thing)
 
     @wraps(write)
-    def in_my_language(number: int | None) -> T:
-        return written(get_language(), number)
+    def in_my_language(thing: K) -> T:
+        return written(get_language(), thing)
 
     return in_my_language
 
@@ -93,11 +94,22 @@ def duration(length: timedelta | int) -> str:
     return " ".join(f"{grouped(count)}{THIN}{unit}" for count, unit in shown)
 
 
+@kept_by_language
+def day(which: date) -> str:
+    """ "30 June 2026", as the reader's language writes it."""
+    return formats.date_format(which, "DATE_FORMAT")
+
+
+@kept_by_language
+def short_day(which: date) -> str:
+    return formats.date_format(which, "SHORT_DATE_FORMAT")
+
+
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """An aware time → "3 min ago", "in 2 h", or its date when that is more than a month away."""
     seconds = int(((now or timezone.now()) - moment).total_seconds())
     if abs(seconds) > A_MONTH:
-        return formats.date_format(timezone.localtime(moment), "DATE_FORMAT")
+        return day(timezone.localdate(moment))
     if seconds == 0:
         return str(AGO_TEXTS["now"])
     name, size = next(step for step in AGO_STEPS if abs(seconds) >= step[1])

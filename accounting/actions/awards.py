@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -19,7 +18,7 @@ from accounting.units import hours
 from portal.models import Project, User
 from portal.models.audit import record
 from portal.transitions import Overtaken, advance
-from portal.words import figure
+from portal.words import day, figure
 
 Kind = AllocationRequest.Kind
 MOVED = gettext_noop("Moved to another project; both sides agreed.")
@@ -72,7 +71,7 @@ def _extend(by: User | None, allocation: Allocation, end: date) -> Allocation:
     if end <= allocation.end:
         raise Overtaken(
             _("This allocation already runs until %(day)s, which is not before the day that was asked for.")
-            % {"day": date_format(allocation.end, "DATE_FORMAT")}
+            % {"day": day(allocation.end)}
         )
     before = allocation.end
     allocation.end, allocation.usable_until = end, _usable_until(allocation.cluster, end)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import date
 
 from django.core.exceptions import ValidationError
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.translation import gettext
 
 from accounting.actions.reviews import Portion
 from accounting.forms.fields import check_soon
 from accounting.models import AllocationRequest
 from accounting.units import hours
-from portal.words import figure
+from portal.words import day, figure
 
 Kind = AllocationRequest.Kind
 MOST_TRANCHES = 4
@@ -40,7 +40,7 @@ def check_tranches(asked: AllocationRequest, gpu_seconds: int, portions: Sequenc
     if min(days) < timezone.now().date():
         raise ValidationError(gettext("The day of a tranche is over. Take today or a later day."))
     if asked.end and max(days) > asked.end:
-        last = formats.date_format(asked.end, "DATE_FORMAT")
+        last = day(asked.end)
         raise ValidationError(
             gettext("A tranche is after the last day, %(last)s. Nobody could use it.") % {"last": last}
         )
@@ -57,7 +57,7 @@ def check_new_end(asked: AllocationRequest, end: date) -> date:
     if not takes_end(asked):
         raise ValidationError(gettext("Only an extension can be given another last day."))
     if asked.allocation and end <= asked.allocation.end:
-        now = formats.date_format(asked.allocation.end, "DATE_FORMAT")
+        now = day(asked.allocation.end)
         raise ValidationError(
             gettext("The hours already last until %(now)s. Take a later day.") % {"now": now}
         )

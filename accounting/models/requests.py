@@ -175,6 +175,10 @@ class AllocationRequest(Moving):
         return self.start, self.end
 
     @property
+    def kind_word(self) -> str:
+        return str(self.Kind(self.kind).label)
+
+    @property
     def is_open(self) -> bool:
         """Whether it is with its lab, which may change it."""
         return self.state in self.WITH_LAB

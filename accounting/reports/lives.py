@@ -30,7 +30,7 @@ from accounting.reports.balances import AllocationStanding
 from accounting.reports.kept import kept
 from accounting.units import hours
 from portal.models import AuditEvent
-from portal.words import figure, grouped
+from portal.words import day, figure, grouped
 
 Kind = LedgerEntry.Kind
 
@@ -242,7 +242,3 @@ def _sum(rows: QuerySet[Any]) -> Coalesce:
 def checkpoint(allocation: Allocation, policy: Policy) -> date | None:
     """The day of the next look at what was used; None when there is none any more."""
     return None if allocation.checked_at or allocation.settled_at else checkpoint_of(allocation, policy)
-
-
-def day(which: date) -> str:
-    return formats.date_format(which, "DATE_FORMAT")

@@ -21,11 +21,11 @@ from django.db.models import (
     Value,
     When,
 )
-from django.utils import formats
 from django.utils.translation import gettext as _
 
 from accounting.models import AllocationRequest, Call, Review, TechnicalReview
 from portal.models import Role, User
+from portal.words import short_day
 
 State = AllocationRequest.State
 Requests = QuerySet[AllocationRequest]
@@ -128,12 +128,12 @@ def turn_of(request: AllocationRequest, user: User, *, may_decide: bool) -> Turn
     ]
     mine = next((review for review in asked if review.reviewer_id == user.pk), None)
     if mine:
-        return Turn(_("yours: review until %(day)s") % {"day": _day(mine)}, "busy", "hand-stop")
+        return Turn(_("yours: review until %(day)s") % {"day": short_day(mine.due)}, "busy", "hand-stop")
     if request.state == State.ENDORSED:
         return _second(may_decide)
     if asked:
         who = ", ".join(str(review.reviewer) for review in asked)
-        words = _("reviewer %(who)s, until %(day)s") % {"who": who, "day": _day(asked[0])}
+        words = _("reviewer %(who)s, until %(day)s") % {"who": who, "day": short_day(asked[0].due)}
         return Turn(words, "wait", "eyeglass", _("A decision need not wait for it."))
     if may_decide:
         return Turn(_("yours"), "busy", "hand-stop")
@@ -145,7 +145,3 @@ def _second(may_decide: bool) -> Turn:
     if may_decide:
         return Turn(_("yours: second approval"), "busy", "hand-stop")
     return Turn(_("a second approver's"), "wait", "users", _("The first approval is given."))
-
-
-def _day(review: TechnicalReview) -> str:
-    return formats.date_format(review.due, "SHORT_DATE_FORMAT")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django import template
-from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from accounting.models import AllocationRequest
 from portal.templatetags.page import state
+from portal.words import day
 
 register = template.Library()
 
@@ -27,8 +27,9 @@ LOOKS = {  # tone, and an icon where the tone's own would say too little
 @register.filter
 def request_state(asked: AllocationRequest) -> SafeString:
     """Its state as word, colour and icon."""
-    tone, symbol = LOOKS[State(asked.state)]
-    return state(asked.get_state_display(), tone, "", symbol)
+    now = State(asked.state)
+    tone, symbol = LOOKS[now]
+    return state(now.label, tone, "", symbol)
 
 
 @register.filter
@@ -36,7 +37,7 @@ def period(asked: AllocationRequest) -> str:
     """From when to when hours are asked for."""
     if not asked.start:
         return _("not said yet")
-    start = formats.date_format(asked.start, "DATE_FORMAT")
+    start = day(asked.start)
     if not asked.end:
         return _("from %(day)s") % {"day": start}
-    return f"{start} – {formats.date_format(asked.end, 'DATE_FORMAT')}"
+    return f"{start} – {day(asked.end)}"

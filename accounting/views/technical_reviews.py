@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import formats
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -18,6 +17,7 @@ from portal.lists import form_page
 from portal.overtaken import told_if_overtaken
 from portal.permissions import Permission, check_permission
 from portal.requests import PersonRequest
+from portal.words import day
 
 
 @form_page
@@ -29,7 +29,7 @@ def review_ask(request: PersonRequest, pk: int) -> HttpResponse:
         return render(request, "accounting/review_ask.html", {"form": form, "asked": asked})
     with told_if_overtaken(request):
         review = actions.ask_for_review(by=request.user, request=asked, **form.deed)
-        words = {"reviewer": review.reviewer, "day": formats.date_format(review.due, "DATE_FORMAT")}
+        words = {"reviewer": review.reviewer, "day": day(review.due)}
         messages.success(request, _("%(reviewer)s is asked for a review until %(day)s.") % words)
     return redirect("accounting:request", asked.pk)
 

@@ -50,7 +50,7 @@ def membership_in(
 def already_there(membership: Membership) -> str:
     """The sentence for who would be asked to come where they are."""
     place = membership.place
-    told = {"person": membership.user, "role": membership.get_role_display(), "place": place}
+    told = {"person": membership.user, "role": membership.role_word, "place": place}
     if place is None:
         return _("%(person)s is %(role)s already.") % told
     return _("%(person)s is %(role)s of %(place)s already.") % told

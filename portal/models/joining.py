@@ -167,7 +167,11 @@ class Invitation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.email}, {self.get_role_display()}"
+        return f"{self.email}, {self.role_word}"
+
+    @property
+    def role_word(self) -> str:
+        return str(Role(self.role).label)
 
     @property
     def place(self) -> Lab | Institution | Funder | None:

@@ -259,7 +259,12 @@ class Membership(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user}, {self.get_role_display()}, {self.place}"
+        return f"{self.user}, {self.role_word}, {self.place}"
+
+    @property
+    def role_word(self) -> str:
+        """In the reader's language. Django's get_role_display goes through all roles each time; lists have many rows."""
+        return str(Role(self.role).label)
 
     @property
     def place(self) -> Lab | Institution | Funder | None:

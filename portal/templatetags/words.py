@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from django import template
-from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -52,7 +51,21 @@ def ago(moment: datetime | None) -> str | SafeString:
     )
 
 
-@register.filter
-def day(text: str) -> str:
-    """ "2026-06-30", as a mail keeps it, in the reader's words."""
-    return formats.date_format(date.fromisoformat(text), "DATE_FORMAT")
+@register.filter(expects_localtime=True)
+def day(when: date | str | None) -> str:
+    """A date, a moment's, or "2026-06-30", as a mail keeps it, in the reader's words; nothing for None."""
+    found = _date(when)
+    return words.day(found) if found else ""
+
+
+@register.filter(expects_localtime=True)
+def short_day(when: date | str | None) -> str:
+    """The same in figures."""
+    found = _date(when)
+    return words.short_day(found) if found else ""
+
+
+def _date(when: date | str | None) -> date | None:
+    if isinstance(when, str):
+        return date.fromisoformat(when) if when else None
+    return when.date() if isinstance(when, datetime) else when

@@ -111,9 +111,7 @@ def _for_somebody(request: HttpRequest, offered: Invitation) -> HttpResponse:
 def _accepted(request: HttpRequest, user: User, offered: Invitation) -> HttpResponse:
     try:
         membership = actions.accept(by=user, invitation=offered)
-        messages.success(
-            request, _("Welcome. You are %(role)s now.") % {"role": membership.get_role_display()}
-        )
+        messages.success(request, _("Welcome. You are %(role)s now.") % {"role": membership.role_word})
     except Overtaken as overtaken:
         messages.warning(request, str(overtaken))
         return redirect("home")

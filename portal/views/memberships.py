@@ -53,7 +53,7 @@ def membership_role(request: PersonRequest, pk: int) -> HttpResponse:
             messages.success(
                 request,
                 _("%(person)s is %(role)s of %(place)s now.")
-                % {"person": changed.user, "role": changed.get_role_display(), "place": changed.place},
+                % {"person": changed.user, "role": changed.role_word, "place": changed.place},
             )
             return redirect("portal:people")
     return render(request, "portal/membership_role.html", _context(request, membership, form))
@@ -108,6 +108,6 @@ def _said_of_end(request: PersonRequest, membership: Membership) -> str:
         return _("You left %(place)s.") % {"place": membership.place or _("the centre")}
     return _("%(person)s is no longer %(role)s of %(place)s.") % {
         "person": membership.user,
-        "role": membership.get_role_display(),
+        "role": membership.role_word,
         "place": membership.place or _("the centre"),
     }

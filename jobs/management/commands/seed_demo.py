@@ -136,7 +136,7 @@ def show_log_ins() -> Iterator[LogIn]:
     shown = ["Mei Lin", "Ivo Brandt", "Ada Moreau", "Sam Fischer", "Ann Keller", "Fay Winter"]
     for name in shown:
         user = User.objects.get(name=name)
-        yield LogIn(user.current_memberships[0].get_role_display(), name, user.email, PASSWORD)
+        yield LogIn(user.current_memberships[0].role_word, name, user.email, PASSWORD)
 
 
 @transaction.atomic
