@@ -13,6 +13,7 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -22,7 +23,7 @@ from jobs.models import Job, Upload, new_token
 from jobs.numbers import WholeNumberField
 from jobs.spec import MOST_TASKS
 from jobs.states import State
-from portal.forms.selects import ProjectChoice
+from portal.forms.selects import PlainSelect, ProjectChoice
 from portal.models import Project, User
 from portal.words import duration, grouped
 
@@ -62,7 +63,10 @@ class ShapeForm(forms.Form):
     """Where, and how much: what the cost depends on."""
 
     project = forms.ModelChoiceField(
-        Project.objects.none(), label=gettext_lazy("Project"), empty_label=gettext_lazy("Choose a project")
+        Project.objects.none(),
+        label=gettext_lazy("Project"),
+        empty_label=gettext_lazy("Choose a project"),
+        widget=PlainSelect,
     )
     partition = forms.ModelChoiceField(
         Partition.objects.none(),
@@ -82,8 +86,16 @@ class ShapeForm(forms.Form):
     def __init__(self, user: User, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.user = user
-        self.choice("project").queryset = Project.objects.active().of_labs_of(user).select_related("lab")
+        self.active = Project.objects.active().of_labs_of(user)
+        field = self.choice("project")
+        field.queryset = self.active.select_related("lab")
+        field.choices = lambda: [("", field.empty_label), *self.projects]
         self.choice("partition").queryset = partitions_open()
+
+    @cached_property
+    def projects(self) -> list[tuple[int, str]]:
+        """Key and title of those to choose from; asked for where they are shown."""
+        return list(self.active.values_list("pk", "title"))
 
     def choice(self, name: str) -> forms.ModelChoiceField[Any]:
         return cast("forms.ModelChoiceField[Any]", self.fields[name])

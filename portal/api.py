@@ -128,7 +128,7 @@ class Pages(pagination.PageNumberPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         self._check_size(request)
-        shown = _shown(queryset, view)
+        shown = view.shown() if view and view.action == "list" else None
         self.django_paginator_class = partial(ByKeys, shown=shown)  # type: ignore[assignment]  # makes one
         try:
             return super().paginate_queryset(queryset, request, view)
@@ -144,19 +144,15 @@ class Pages(pagination.PageNumberPagination):
             raise exceptions.ValidationError({"page_size": [message]})
 
 
-def _shown(rows: Any, view: Any) -> QuerySet[Any] | None:
-    """As its endpoints fetch them, if the rows are theirs and not some below them."""
-    shown: QuerySet[Any] | None = getattr(view, "shown", None)
-    return shown if shown is not None and isinstance(rows, QuerySet) and rows.model is shown.model else None
-
-
 class Endpoints(viewsets.GenericViewSet[M]):
     """A set of endpoints over one model. A query parameter that it does not know is refused, not silently ignored."""
 
     pagination_class = Pages
     parameters: frozenset[str] = frozenset()
-    # How a list fetches its rows, once it is found which of those in sight they are; None: as it finds them.
-    shown: QuerySet[Any] | None = None
+
+    def shown(self) -> QuerySet[M] | None:
+        """How a list fetches its rows, once it is found which of those in sight they are; None: as it finds them."""
+        return None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

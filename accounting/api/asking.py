@@ -32,6 +32,7 @@ from accounting.attaching import choose_pdf, pieces
 from accounting.models import AllocationRequest, Review
 from accounting.serving import as_file
 from portal.api import Endpoints, NoBodySerializer, person
+from portal.models.people import CENTRE_ROLES
 
 NUMBER = r"[0-9]{1,18}"
 
@@ -65,16 +66,20 @@ class Requests(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Alloc
     """Requests for GPU-hours: ask, change, submit, withdraw."""
 
     queryset = AllocationRequest.objects.select_related("project", "cluster")
-    shown = AllocationRequest.objects.select_related(
-        "project__lab", "cluster", "to_project__lab"
-    ).prefetch_related(
-        "reviews__tranches", "reviews__field_comments", "technical_reviews", "lines__partition", "attachments"
-    )
     serializer_class = RequestSerializer
     lookup_value_regex = NUMBER
 
     def get_queryset(self) -> QuerySet[AllocationRequest]:
         return requests_in_sight(self.request)
+
+    def shown(self) -> QuerySet[AllocationRequest]:
+        told = AllocationRequest.objects.select_related("project__lab", "cluster", "to_project__lab")
+        told = told.prefetch_related(
+            "reviews__tranches", "reviews__field_comments", "lines__partition", "attachments"
+        )
+        # The lab does not read them.
+        inside = person(self.request).roles & {*CENTRE_ROLES}
+        return told.prefetch_related("technical_reviews") if inside else told
 
     @extend_schema(request=NewRequestSerializer, responses={201: RequestSerializer})
     def create(self, request: Request) -> Response:

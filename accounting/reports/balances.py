@@ -100,12 +100,12 @@ def standings(projects: Iterable[Project], *, on: date) -> list[Standing]:
     projects = list(projects)
     if not projects:
         return []
-    allocations = list(
-        Allocation.objects.filter(project__in=projects).select_related("cluster", "project__lab")
-    )
+    known = {project.pk: project for project in projects}
+    allocations = list(Allocation.objects.filter(project__in=known).select_related("cluster"))
     balances = ledger.balances(allocations)
     by_project: dict[int, list[AllocationStanding]] = defaultdict(list)
     for allocation in allocations:
+        allocation.project = known[allocation.project_id]
         by_project[allocation.project_id].append(AllocationStanding(allocation, balances[allocation.pk], on))
     return [Standing(project, tuple(by_project[project.pk])) for project in projects]
 

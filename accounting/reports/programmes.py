@@ -22,7 +22,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Concat, TruncMonth
 
-from accounting.models import Cluster, Collection, LedgerEntry, UsageCorrection, UsageDay
+from accounting.models import Cluster, Collection, LedgerEntry, LedgerSum, UsageCorrection, UsageDay
 from accounting.periods import Month, Period, month_of
 from accounting.reports.kept import kept, usage_mark
 from accounting.units import percent
@@ -258,13 +258,13 @@ def _cells_with_people(rows: QuerySet[Any], day: str) -> Any:
 
 
 def _awarded(scope: Scope, period: Period) -> int:
-    entries = LedgerEntry.objects.filter(
-        usage_record=None, allocation__start__lte=period.end, allocation__end__gte=period.start
+    sums = LedgerSum.objects.filter(
+        of_runs=False, allocation__start__lte=period.end, allocation__end__gte=period.start
     )
     if not scope.is_everything:
-        entries = entries.filter(allocation__project__funder__in=scope.funders)
-    entries = entries.exclude(kind=LedgerEntry.Kind.EXPIRY)  # it was awarded all the same
-    total: int = entries.aggregate(sum=Sum("gpu_seconds", default=0))["sum"]
+        sums = sums.filter(allocation__project__funder__in=scope.funders)
+    sums = sums.exclude(kind=LedgerEntry.Kind.EXPIRY)  # it was awarded all the same
+    total: int = sums.aggregate(sum=Sum("gpu_seconds", default=0))["sum"]
     return total
 
 

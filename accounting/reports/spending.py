@@ -25,7 +25,7 @@ from accounting.models import Allocation, LedgerEntry, LedgerSum, UsageCorrectio
 from accounting.reports.balances import AllocationStanding
 from accounting.reports.kept import kept
 from accounting.units import percent
-from portal.models import Membership, Project
+from portal.models import Membership, Project, User
 
 # ── Who uses a project's hours? ──────────────────────────────────────────────
 
@@ -45,41 +45,42 @@ def shares(project: Project, *, most: int = 10) -> list[Share]:
 
     Who is past `most` is summed up in the last, without a name.
     """
-    by_person = _used_by_person(project)
-    if not by_person:
+    used = _used_by_person(project)
+    if not used:
         return []
-    total = sum(by_person.values())
-    used = sorted(
-        ((name or posix, seconds) for (name, _person, posix), seconds in by_person.items()),
-        key=lambda one: -one[1],
-    )
-    idle = _idle(project, {person for _name, person, _posix in by_person}, room=most + 1 - len(used))
-    count = len(used) + len(idle)
-    everybody = [*used, *((name, 0) for name in idle)]
-    shown, others = (everybody[:most], everybody[most:]) if count > most + 1 else (everybody, [])
-    found = [Share(name, seconds, percent(seconds, total)) for name, seconds in shown]
-    rest = sum(seconds for _, seconds in others)
+    total = sum(seconds for _person, _posix, seconds in used)
+    everybody = [*used, *((person, "", 0) for person in _idle(project, {person for person, _, _ in used}))]
+    shown, others = (everybody[:most], everybody[most:]) if len(everybody) > most + 1 else (everybody, [])
+    people = [person for person, _posix, _seconds in shown if person]
+    names = dict(User.objects.filter(pk__in=people).values_list("pk", "name"))
+    found = [
+        Share(names.get(person, posix) if person else posix, seconds, percent(seconds, total))
+        for person, posix, seconds in shown
+    ]
+    rest = sum(seconds for _person, _posix, seconds in others)
     return [*found, Share("", rest, percent(rest, total), len(others))] if others else found
 
 
-def _used_by_person(project: Project) -> dict[tuple[str | None, int | None, str], int]:
-    """(name, pk, POSIX user where nobody is known) → GPU-seconds, with what came after a month was closed."""
-    found: dict[tuple[str | None, int | None, str], int] = defaultdict(int)
+def _used_by_person(project: Project) -> list[tuple[int | None, str, int]]:
+    """(pk, POSIX user where nobody is known, GPU-seconds), with what came after a month was closed; most first."""
     posix = Case(When(person=None, then=F("user")), default=Value(""))
-    for model in (UsageDay, UsageCorrection):
-        rows = model.objects.filter(project=project).values("person__name", "person", posix=posix).order_by()
-        for row in rows.annotate(sum=Sum("gpu_seconds")):
-            found[row["person__name"], row["person"], row["posix"]] += row["sum"]
-    return found
+    days, later = (
+        model.objects.filter(project=project)
+        .order_by()
+        .values_list("person", posix)
+        .annotate(sum=Sum("gpu_seconds"))
+        for model in (UsageDay, UsageCorrection)
+    )
+    found: dict[tuple[int | None, str], int] = defaultdict(int)
+    for person, user, seconds in days.union(later, all=True):
+        found[person, user] += seconds
+    return sorted(((*who, seconds) for who, seconds in found.items()), key=lambda one: -one[2])
 
 
-def _idle(project: Project, active: set[int | None], *, room: int) -> list[str]:
-    """Those who work in the project's lab now and used nothing; by name, if there is room to show one."""
-    people = Membership.objects.current().filter(lab=project.lab_id)
-    if room <= 0:
-        return [""] * len(set(people.order_by().values_list("user", flat=True)) - active)
-    names = dict(people.order_by("user__name", "user").values_list("user", "user__name"))
-    return [name for pk, name in names.items() if pk not in active]
+def _idle(project: Project, active: set[int | None]) -> list[int]:
+    """Those who work in the project's lab now and used nothing, by name."""
+    people = Membership.objects.current().filter(lab=project.lab_id).order_by("user__name", "user")
+    return [person for person in dict.fromkeys(people.values_list("user", flat=True)) if person not in active]
 
 
 # ── How fast are the hours used? ─────────────────────────────────────────────

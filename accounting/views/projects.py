@@ -18,6 +18,7 @@ from portal.forms.selects import ProjectChoice, typed
 from portal.lists import PER_PAGE, order, page_of
 from portal.models import Project
 from portal.permissions import Permission, has_permission
+from portal.places import words_of_places
 from portal.requests import PersonRequest
 
 PROJECT_ORDER = {"title": "title", "lab": "lab__name"}
@@ -27,14 +28,14 @@ PROJECT_ORDER = {"title": "title", "lab": "lab__name"}
 def projects(request: PersonRequest) -> HttpResponse:
     form = ProjectSearch(request.GET)
     words = form.cleaned_data["q"].split() if form.is_valid() else []
-    found = Project.objects.visible_to(request.user).select_related("lab__institution")
+    found = Project.objects.visible_to(request.user)
+    of_places = words_of_places(words)
     for word in words:
-        found = found.filter(
-            Q(title__icontains=word)
-            | Q(lab__name__icontains=word)
-            | Q(lab__institution__name__icontains=word)
-        )
-    page = page_of(request, found.order_by(*order(request, PROJECT_ORDER, "title")))
+        there = Q(lab__name__icontains=word) | Q(lab__institution__name__icontains=word)
+        named = Q(title__icontains=word)
+        found = found.filter(named | there if word in of_places else named)
+    shown = Project.objects.select_related("lab__institution")
+    page = page_of(request, found.order_by(*order(request, PROJECT_ORDER, "title")), shown)
     page.object_list = balances.standings(page.object_list, on=timezone.now().date())
     may_propose = has_permission(request.user, Permission.REQUEST_HOURS)
     context = {"page": page, "form": form, "filtered": bool(words), "may_propose": may_propose}

@@ -28,6 +28,7 @@ from portal.requests import PersonRequest
 from portal.transitions import Overtaken
 
 ASKING = (Project.State.PROPOSED, Project.State.ACTIVE)
+MOST_OFFERED = 7  # projects to ask for, by a button of the list; more are chosen among all projects
 
 
 @require_safe
@@ -39,7 +40,8 @@ def requests(request: PersonRequest) -> HttpResponse:
     context = {
         "page": page_of(request, found, listed()),
         "form": form,
-        "askable": [project for project in projects[:PER_PAGE] if may_request(request, project)],
+        "askable": [project for project in projects[: MOST_OFFERED + 1] if may_request(request, project)],
+        "most_offered": MOST_OFFERED,
         "offers": AllocationRequest.objects.offered_to(request.user).unanswered()[:PER_PAGE],
         "may_propose": has_permission(request.user, Permission.REQUEST_HOURS),
     }

@@ -268,7 +268,6 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
     """Jobs that I may see: submit, follow, cancel; logs and files of those that I may read."""
 
     queryset = Job.objects.all()
-    shown = Job.objects.select_related("owner", "project", "cluster", "partition")
     serializer_class = JobDetailSerializer
     lookup_value_regex = NUMBER
     parameters = frozenset({"q", "state", "project", "whose", "sort", "stream", "task"})
@@ -276,6 +275,9 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
     def get_queryset(self) -> QuerySet[Job]:
         visible = Job.objects.visible_to(person(self.request))
         return visible.select_related("owner", "project__lab", "cluster", "partition")
+
+    def shown(self) -> QuerySet[Job]:
+        return Job.objects.select_related("owner", "project", "cluster", "partition")
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         return super().perform_content_negotiation(request, force or self.action == "content")

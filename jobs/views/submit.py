@@ -201,9 +201,8 @@ def _partition_rows(form: ShapeForm) -> Iterator[PartitionRow]:
 
 def _choose_the_only_one(form: SubmitForm) -> None:
     """Whoever has one project does not have to choose it."""
-    projects = list((form.choice("project").queryset or Project.objects.none())[:2])
-    if len(projects) == 1:
-        form.initial.setdefault("project", projects[0].pk)
+    if len(form.projects) == 1:
+        form.initial.setdefault("project", form.projects[0][0])
 
 
 def _add_sliders(form: SubmitForm, partitions: list[Partition]) -> None:

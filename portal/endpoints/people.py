@@ -35,12 +35,15 @@ class AccessReasonSerializer(StrictSerializer):
 class People(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[User]):
     """The people whom I may see, also those of before."""
 
-    queryset = shown = User.objects.all()
+    queryset = User.objects.all()
     serializer_class = PersonSerializer
     lookup_value_regex = r"[0-9]{1,18}"
 
     def get_queryset(self) -> QuerySet[User]:
         return User.objects.visible_to(person(self.request)).order_by("pk")
+
+    def shown(self) -> QuerySet[User]:
+        return User.objects.all()
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         check_permission(person(request), Permission.SEE_PEOPLE)

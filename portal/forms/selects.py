@@ -28,16 +28,28 @@ MOST_LISTED = 50
 CHOSEN = mark_safe(" selected")
 
 
-class SelectOrType(forms.Select):
+class PlainSelect(forms.Select):
+    """Without groups, and written at once: Django renders a template for each option."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        dress = {"name": name, **self.build_attrs(self.attrs, attrs)}
+        return self.written(name, list(self.choices), {*self.format_value(value)}, dress)
+
+    def written(self, name: str, choices: list[Any], chosen: set[str], dress: dict[str, Any]) -> SafeString:
+        options = ((str(key), CHOSEN if str(key) in chosen else "", label) for key, label in choices)
+        written = format_html_join("", '<option value="{}"{}>{}</option>', options)
+        return format_html("<select{}>{}</select>", flatatt(dress), written)
+
+
+class SelectOrType(PlainSelect):
     """`suggestions`: the name of the address that answers to the words typed so far with options."""
 
     suggestions = ""
 
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        dress = {"name": name, **self.build_attrs(self.attrs, attrs)}
-        few = list(self.choices)
-        chosen = {*self.format_value(value)}
-        return self._typed(name, chosen, dress) if len(few) > MOST_LISTED else _listed(few, chosen, dress)
+    def written(self, name: str, choices: list[Any], chosen: set[str], dress: dict[str, Any]) -> SafeString:
+        if len(choices) <= MOST_LISTED:
+            return super().written(name, choices, chosen, dress)
+        return self._typed(name, chosen, dress)
 
     def _typed(self, name: str, chosen: Iterable[str], dress: dict[str, Any]) -> SafeString:
         names = f"names-for-{name}"
@@ -53,13 +65,6 @@ class SelectOrType(forms.Select):
         }
         dress["class"] = str(dress.get("class", "")).replace("form-select", "form-control")
         return format_html('<input{}><datalist id="{}"></datalist>', flatatt(dress), names)
-
-
-def _listed(few: Iterable[Any], chosen: set[str], dress: dict[str, Any]) -> SafeString:
-    """Written at once: Django renders a template for each option."""
-    options = ((str(key), CHOSEN if str(key) in chosen else "", label) for key, label in few)
-    written = format_html_join("", '<option value="{}"{}>{}</option>', options)
-    return format_html("<select{}>{}</select>", flatatt(dress), written)
 
 
 class NamedChoice(Choice):

@@ -66,7 +66,8 @@ class User(AbstractBaseUser):
     @cached_property
     def current_memberships(self) -> list[Membership]:
         """What this person belongs to today; read once per request."""
-        return list(self.memberships.current().select_related("lab__institution", "institution", "funder"))
+        held = self.memberships.current().order_by("role", "pk")
+        return list(held.select_related("lab__institution", "institution", "funder"))
 
     @cached_property
     def roles(self) -> frozenset[str]:

@@ -29,7 +29,7 @@ def institutions(request: PersonRequest) -> HttpResponse:
     found = Institution.objects.visible_to(request.user)
     for word in form.cleaned_data["q"].split() if form.is_valid() else ():
         found = found.filter(name__icontains=word)
-    page = page_of(request, institutions_with_counts(found.order_by("name", "pk")))
+    page = page_of(request, found.order_by("name", "pk"), institutions_with_counts(Institution.objects.all()))
     for row in page:
         row.country_name = countries.name_of(row.country)
     context = {
@@ -55,7 +55,7 @@ def institution(request: PersonRequest, slug: str) -> HttpResponse:
     context = {
         "institution": here,
         "country": countries.name_of(here.country),
-        "page": page_of(request, labs_with_counts(labs)),
+        "page": page_of(request, labs, labs_with_counts(Lab.objects.all())),
         "admins": Membership.objects.current().filter(institution=here).select_related("user"),
         "invitations": Invitation.objects.unanswered().filter(institution=here) if invites else [],
         "may_invite": invites,

@@ -26,10 +26,9 @@ from portal.transitions import Overtaken
 def invitations(request: PersonRequest) -> HttpResponse:
     """Those that wait for an answer, wherever I invite."""
     check_permission(request.user, Permission.INVITE)
-    found = Invitation.objects.unanswered().visible_to(request.user)
-    rows = found.select_related("lab__institution", "institution", "funder", "invited_by")
+    shown = Invitation.objects.select_related("lab__institution", "institution", "funder")
     context = {
-        "page": page_of(request, rows),
+        "page": page_of(request, Invitation.objects.unanswered().visible_to(request.user), shown),
         "tabs": tabs(request, request.user),
         "may_appoint": has_permission(request.user, Permission.APPOINT),
     }

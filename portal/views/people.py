@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from django.db.models import CharField, Exists, OuterRef, Prefetch, Q, QuerySet, Value
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from portal.forms.people import PeopleSearch
 from portal.lists import page_of
-from portal.models import Institution, Lab, Membership, User
+from portal.models import Membership, User
 from portal.permissions import Permission, check_permission
+from portal.places import named_places, words_of_places
 from portal.requests import PersonRequest
 from portal.tabs import tabs
 
@@ -41,28 +42,13 @@ def _matching(memberships: QuerySet[Membership], wanted: dict[str, str]) -> Quer
     if wanted.get("role"):
         memberships = memberships.filter(role=wanted["role"])
     words = wanted.get("q", "").split()
-    of_places = _words_of_places(words)
+    of_places = words_of_places(words)
     for word in words:
         named = Q(name__icontains=word) | Q(email__icontains=word)
         if word in of_places:
-            labs, institutions = _places(word)
+            labs, institutions = named_places(word)
             there = Q(lab__in=labs) | Q(lab__institution__in=institutions) | Q(institution__in=institutions)
             memberships = memberships.filter(Q(user__in=User.objects.filter(named)) | there)
         else:
-            # By itself, because a database finds words by its indexes, but not where an OR runs over joined tables.
             people = people.filter(named)
     return people.filter(Exists(memberships.filter(user=OuterRef("pk"))))
-
-
-def _places(word: str) -> tuple[QuerySet[Lab], QuerySet[Institution]]:
-    return Lab.objects.filter(name__icontains=word), Institution.objects.filter(name__icontains=word)
-
-
-def _words_of_places(words: list[str]) -> set[str]:
-    """Those that stand in the name of a lab or an institution; most are of people. One query."""
-    if not words:
-        return set()
-    one, *others = (
-        rows.order_by().values_list(Value(word, CharField())) for word in words for rows in _places(word)
-    )
-    return {word for (word,) in one.union(*others)}
