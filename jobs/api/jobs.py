@@ -277,7 +277,7 @@ class Jobs(mixins.RetrieveModelMixin, mixins.ListModelMixin, Endpoints[Job]):
         return visible.select_related("owner", "project__lab", "cluster", "partition")
 
     def shown(self) -> QuerySet[Job]:
-        return Job.objects.select_related("owner", "project", "cluster", "partition")
+        return Job.objects.with_names()
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         return super().perform_content_negotiation(request, force or self.action == "content")

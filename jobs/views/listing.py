@@ -20,8 +20,7 @@ def jobs(request: PersonRequest) -> HttpResponse:
     visible = Job.objects.visible_to(request.user)
     form = JobFilter(request.user, request.GET)
     found = form.narrow(visible)
-    shown = Job.objects.select_related("owner", "project", "partition", "cluster")
-    page = page_of(request, found.order_by(*form.order), shown)
+    page = page_of(request, found.order_by(*form.order), Job.objects.with_names())
     # Only what is not over: counting all that ever ended would take longer than showing the page.
     counts = dict(visible.unfinished().order_by().values_list("state").annotate(count=Count("pk")))
     context = {
