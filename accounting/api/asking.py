@@ -29,12 +29,13 @@ from accounting.api.wishes import (
     WishSerializer,
 )
 from accounting.attaching import choose_pdf, pieces
-from accounting.models import AllocationRequest, Review
+from accounting.models import AllocationRequest, RequestLine, Review
 from accounting.serving import as_file
 from portal.api import Endpoints, NoBodySerializer, person
 from portal.models.people import CENTRE_ROLES
 
 NUMBER = r"[0-9]{1,18}"
+LINES = Prefetch("lines", RequestLine.objects.select_related("partition"))
 
 
 class PdfParser(parsers.BaseParser):
@@ -57,7 +58,7 @@ def requests_in_sight(request: Request) -> QuerySet[AllocationRequest]:
         "reviews__tranches",
         "reviews__field_comments",
         "technical_reviews",
-        "lines__partition",
+        LINES,
         "attachments",
     )
 
@@ -73,13 +74,17 @@ class Requests(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoints[Alloc
         return requests_in_sight(self.request)
 
     def shown(self) -> QuerySet[AllocationRequest]:
-        told = AllocationRequest.objects.select_related("project__lab", "cluster", "to_project__lab")
-        told = told.prefetch_related(
-            "reviews__tranches", "reviews__field_comments", "lines__partition", "attachments"
+        told = AllocationRequest.objects.prefetch_related(
+            "reviews__tranches", "reviews__field_comments", LINES, "attachments"
         )
-        # The lab does not read them.
-        inside = person(self.request).roles & {*CENTRE_ROLES}
-        return told.prefetch_related("technical_reviews") if inside else told
+        if person(self.request).roles & {*CENTRE_ROLES}:
+            # Whether it is one's own, or one had a conflict, decides what one reads of it.
+            return told.select_related("project__lab", "cluster", "to_project__lab").prefetch_related(
+                "technical_reviews"
+            )
+        own = (field.name for field in AllocationRequest._meta.concrete_fields)
+        names = ("project__slug", "to_project__slug", "cluster__name")
+        return told.select_related("project", "cluster", "to_project").only(*own, *names)
 
     @extend_schema(request=NewRequestSerializer, responses={201: RequestSerializer})
     def create(self, request: Request) -> Response:
