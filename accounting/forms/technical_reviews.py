@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounting.forms.fields import check_start
 from accounting.forms.reviews import day_field
+from portal.forms.selects import PlainSelect
 from portal.models import User
 
 USUAL_DAYS = 7
@@ -28,6 +29,7 @@ class AskReviewForm(forms.Form):
     reviewer = forms.TypedChoiceField(
         label=_("Colleague"),
         coerce=int,
+        widget=PlainSelect,
         error_messages={
             "required": _("Choose a colleague."),
             "invalid_choice": _("Choose one of the colleagues."),
