@@ -56,9 +56,9 @@ class ReviewSerializer(serializers.Serializer[Any]):
     gpu_seconds_awarded = serializers.IntegerField()
     end_awarded = serializers.DateField()
     conditions = serializers.CharField()
-    tranches = TrancheSerializer(many=True)
+    tranches = TrancheSerializer(many=True, source="told_tranches")
     comment = serializers.CharField()
-    field_comments = FieldCommentSerializer(many=True)
+    field_comments = FieldCommentSerializer(many=True, source="told_comments")
     at = serializers.DateTimeField()
 
     def get_by_policy(self, review: Review) -> bool:
@@ -80,11 +80,13 @@ class AttachmentSerializer(serializers.ModelSerializer[Attachment]):
 
 
 class RequestSerializer(serializers.ModelSerializer[AllocationRequest]):
+    """Of one that was fetched with what is told of it: `accounting.api.asking.TOLD`."""
+
     project = serializers.SlugRelatedField[Project](slug_field="slug", read_only=True)
     to_project = serializers.SlugRelatedField[Project](slug_field="slug", read_only=True)
     cluster = serializers.SlugRelatedField[Cluster](slug_field="name", read_only=True)
-    lines = RequestLineSerializer(many=True, read_only=True)
-    attachments = AttachmentSerializer(many=True, read_only=True)
+    lines = RequestLineSerializer(many=True, read_only=True, source="told_lines")
+    attachments = AttachmentSerializer(many=True, read_only=True, source="told_attachments")
     reviews = serializers.SerializerMethodField()
 
     class Meta:
@@ -115,11 +117,11 @@ class RequestSerializer(serializers.ModelSerializer[AllocationRequest]):
         )
 
     @extend_schema_field(ReviewSerializer(many=True))
-    def get_reviews(self, asked: AllocationRequest) -> Any:
+    def get_reviews(self, asked: Any) -> Any:
         """To the centre all; to the lab its answers, not what the centre says among itself."""
         request = self.context.get("request")
         inside = request is not None and reviews.sees_advice(person(request), asked)
-        shown = [one for one in asked.reviews.all() if inside or one.verdict not in AMONG_THE_CENTRE]
+        shown = [one for one in asked.told_reviews if inside or one.verdict not in AMONG_THE_CENTRE]
         return self._reviews.to_representation(shown)
 
     @cached_property

@@ -240,3 +240,9 @@ def test_who_asked_for_the_lab_does_not_decide(sam: User, asked: AllocationReque
     assert "A colleague has to" in words(browser(sam).get(f"/requests/{asked.pk}/"))
     answer = browser(sam).post(f"/requests/{asked.pk}/decide/", {"verdict": "approve", "gpu_hours": "4000"})
     assert answer.status_code == 403
+
+
+def test_what_was_decided_has_no_number(sam: User, asked: AllocationRequest) -> None:
+    AllocationRequestFactory.create_batch(3, project=asked.project, cluster=asked.cluster, state="rejected")
+    page = words(browser(sam).get(QUEUE))
+    assert "Waiting for the centre 1 Returned to the lab 0 Decided Institution" in page

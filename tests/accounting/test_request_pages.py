@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from accounting.actions import reviews
 from accounting.models import AllocationRequest, Cluster, Partition
+from accounting.views.requests import MOST_OFFERED
 from portal.models import Project, User
-from tests.factories import AllocationRequestFactory, ReviewFactory
+from tests.factories import AllocationRequestFactory, ProjectFactory, ReviewFactory
 from tests.pages import assert_like_nowhere, browser, queries_of, words
 
 NEW = "/projects/squeezed-light/request/"
@@ -164,3 +165,12 @@ def test_more_requests_take_no_more_queries(ivo: User, asked: AllocationRequest)
         )
         ReviewFactory.create(request=more)
     assert queries_of(browser(ivo), LIST) == few
+
+
+def test_who_leads_many_projects_chooses_among_all(project: Project, ivo: User) -> None:
+    client = browser(ivo)
+    assert "All projects" not in words(client.get(LIST))
+    ProjectFactory.create_batch(MOST_OFFERED, lab=project.lab)
+    page = client.get(LIST).content.decode()
+    assert page.count('class="dropdown-item" href="/projects/') == MOST_OFFERED + 1  # and the list of all
+    assert "All projects" in page

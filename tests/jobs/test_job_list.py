@@ -12,7 +12,7 @@ from accounting.models import Allocation, Partition
 from jobs.models import Job
 from jobs.states import State
 from portal.models import Project, User
-from tests.factories import AllocationFactory, JobFactory, ProjectFactory
+from tests.factories import AllocationFactory, JobFactory, ProjectFactory, UserFactory
 
 URL = "/jobs/"
 ClientFor = Callable[[User], Client]
@@ -149,3 +149,21 @@ def test_a_sweep_says_how_many_times_it_runs(mei: User, jobs: list[Job], client_
     assert "× 10<" not in client.get(URL).content.decode()
     Job.objects.filter(name="Gamma").update(tasks=10)
     assert client.get(URL).content.decode().count("× 10<") == 1
+
+
+def test_what_an_admin_ran_elsewhere_stays_theirs(ada: User, mei: User, allocation: Allocation) -> None:
+    """Who never submitted is asked for without an OR; who did, with it."""
+    there = JobFactory.create(owner=mei, allocation=allocation)
+    elsewhere = AllocationFactory.create()
+    JobFactory.create(allocation=elsewhere)
+    assert {*Job.objects.visible_to(ada)} == {there}
+    own = JobFactory.create(owner=ada, allocation=elsewhere)
+    assert {*Job.objects.visible_to(ada)} == {there, own}
+
+
+def test_who_sees_no_project_sees_their_own_jobs(allocation: Allocation) -> None:
+    kofi = UserFactory.create()
+    assert not Job.objects.visible_to(kofi).exists()
+    own = JobFactory.create(owner=kofi, allocation=allocation)
+    JobFactory.create(allocation=allocation)
+    assert [*Job.objects.visible_to(kofi)] == [own]

@@ -284,3 +284,11 @@ def test_the_list_takes_the_same_queries_whatever_the_size(sam: User, optics: La
     few = queries_of(client, "/invitations/")
     InvitationFactory.create_batch(30, lab=optics)
     assert queries_of(client, "/invitations/") == few <= 15
+
+
+def test_each_line_has_its_own_two_buttons(optics: Lab, ivo: User) -> None:
+    keys = [InvitationFactory.create(lab=optics).pk for _ in range(2)]
+    page = browser(ivo).get("/invitations/").content.decode()
+    for key in keys:
+        assert f'formaction="/invitations/{key}/again/"' in page
+        assert f'formaction="/invitations/{key}/revoke/"' in page

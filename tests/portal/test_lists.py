@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from django.test import RequestFactory
+from typing import Any
 
-from portal.lists import MOST_COUNTED, PER_PAGE, counts, first_and_count, page_of
+from django.db import connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+
+from portal.lists import MOST_COUNTED, PER_PAGE, ByKeys, counts, first_and_count, page_of
 from portal.models import Institution, User
 
 
@@ -48,3 +52,30 @@ def test_several_things_are_counted_at_once(db: None) -> None:
     rows = {"all": Institution.objects.all(), "some": Institution.objects.filter(name="0001")}
     assert counts(**rows) == {"all": 3, "some": 1}
     assert counts(people=User.objects.all()) == {"people": 0}
+
+
+def test_the_first_page_is_found_and_counted_at_once(db: None, django_assert_num_queries: Any) -> None:
+    institutions(PER_PAGE + 3)
+    rows = Institution.objects.filter(name__startswith="00").order_by("-name")
+    with django_assert_num_queries(2):  # which ones, and what they are
+        page = page_of(RequestFactory().get("/"), rows)
+        assert (len(page), page.paginator.count, page.has_next()) == (PER_PAGE, PER_PAGE + 3, True)
+    with django_assert_num_queries(2):
+        page = page_of(RequestFactory().get("/?page=2"), rows)
+        assert (len(page), page.paginator.count, page.has_next()) == (3, PER_PAGE + 3, False)
+
+
+def test_rows_are_fetched_as_shown_without_what_finds_them(db: None) -> None:
+    institutions(3)
+    shown = Institution.objects.only("name")
+    with CaptureQueriesContext(connection) as asked:
+        page = page_of(RequestFactory().get("/"), Institution.objects.filter(slug__startswith="i"), shown)
+        assert [one.get_deferred_fields() >= {"country"} for one in page] == [True] * 3
+    assert ["LIKE" in query["sql"] for query in asked] == [True, False]
+
+
+def test_the_api_counts_to_the_end(db: None) -> None:
+    institutions(MOST_COUNTED + 7)
+    pages = ByKeys(Institution.objects.order_by("name"), PER_PAGE)
+    first, last = pages.page(1), pages.page(pages.num_pages)
+    assert (first.paginator.count, last[0].name) == (MOST_COUNTED + 7, f"{MOST_COUNTED:04}")

@@ -85,3 +85,32 @@ def test_more_people_take_no_more_queries(ivo: User, optics: Lab) -> None:
     for _ in range(12):
         MembershipFactory.create(lab=optics)
     assert queries_of(browser(ivo), URL) == few
+
+
+def test_words_of_a_person_and_of_a_place_fit_together(
+    sam: User, mei: User, ivo: User, otto: User, optics: Lab
+) -> None:
+    client = browser(sam)
+    for words_typed in ("lin quantum", "QUANTUM mei", "northlake lin"):
+        page = words(client.get(URL, {"q": words_typed}))
+        assert "Mei Lin" in page and "Ivo Petrov" not in page and "Otto" not in page
+    # One role has to fit all: in her second lab she is the same person, but not of Quantum Optics.
+    page = words(client.get(URL, {"q": "mei folding"}))
+    assert "Mei Lin" not in page
+
+
+def test_many_words_take_no_more_queries(sam: User, mei: User) -> None:
+    client = browser(sam)
+    assert queries_of(client, f"{URL}?q=mei") == queries_of(
+        client, f"{URL}?q=mei+lin+quantum+north+lake+optics"
+    )
+
+
+def test_whoever_has_no_role_sees_oneself(db: None, mei: User) -> None:
+    alone = UserFactory.create()
+    assert [*User.objects.visible_to(alone)] == [alone]
+
+
+def test_an_admin_sees_who_was_there_before(ada: User, mei: User, otto: User) -> None:
+    Membership.objects.filter(user=mei).update(ended_at=timezone.now())
+    assert {*User.objects.visible_to(ada)} == {ada, mei}
