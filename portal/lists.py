@@ -64,7 +64,16 @@ class ByKeys(Paginator):  # type: ignore[type-arg]  # it has none at run time
 
 
 class Pages(ByKeys):
-    """Counts no further than anybody turns pages: a database of millions would count longer than it answers."""
+    """Counts no further than anybody turns pages: a database of millions would count longer than it answers.
+
+    `dear`: the rows are dear to find, so it is done once, and for all pages.
+    """
+
+    def __init__(
+        self, rows: Any, per_page: int, shown: QuerySet[Any] | None = None, *, dear: bool = False
+    ) -> None:
+        super().__init__(rows, per_page, shown)
+        self.dear = dear
 
     @cached_property
     def count(self) -> int:
@@ -85,6 +94,9 @@ class Pages(ByKeys):
         """The keys of all pages, and one more if there is. One query, for whoever turns to another page."""
         return super()._keys(0, MOST_COUNTED + 1)
 
+    def _first_keys(self) -> list[Any]:
+        return self._keys(0, self.per_page) if self.dear else super()._first_keys()
+
     def _keys(self, first: int, end: int) -> list[Any]:
         return self._listed[first:end]
 
@@ -92,9 +104,11 @@ class Pages(ByKeys):
         return super()._counted()[: MOST_COUNTED + 1]
 
 
-def page_of(request: HttpRequest, rows: Any, shown: QuerySet[Any] | None = None) -> Any:
+def page_of(
+    request: HttpRequest, rows: Any, shown: QuerySet[Any] | None = None, *, dear: bool = False
+) -> Any:
     """`rows` in their order; `shown`: the same ones as they are fetched, without what it takes to find them."""
-    return Pages(rows, PER_PAGE, shown).get_page(request.GET.get("page"))
+    return Pages(rows, PER_PAGE, shown, dear=dear).get_page(request.GET.get("page"))
 
 
 def first_and_count(rows: QuerySet[Any], most: int) -> tuple[list[Any], int]:

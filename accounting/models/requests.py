@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -31,7 +31,12 @@ class AllocationRequestQuerySet(models.QuerySet["AllocationRequest"]):
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
         asking = Project.objects.filter(Q(lab__in=labs) | Q(lab__institution__in=institutions))
-        mine = among("project", asking.ids()) | Q(created_by=user)
+        # As with jobs: what fits an OR is counted row by row, so whoever never asked is not asked for.
+        asked = Exists(AllocationRequest.objects.filter(created_by=user))
+        found = list(asking.order_by().values_list("pk", asked))
+        mine = Q(among("project", (pk for pk, _asked in found)))
+        if not found or found[0][1]:
+            mine |= Q(created_by=user)
         if user.roles & {*CENTRE_ROLES}:
             mine |= ~Q(state=AllocationRequest.State.DRAFT)
         return self.filter(mine)

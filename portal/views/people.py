@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from portal.forms.people import PeopleSearch
 from portal.lists import page_of
 from portal.models import Membership, User
+from portal.models.people import CENTRE_ROLES
 from portal.permissions import Permission, check_permission
 from portal.places import named_places, words_of_places
 from portal.requests import PersonRequest
@@ -30,7 +31,9 @@ def people(request: PersonRequest) -> HttpResponse:
             to_attr="shown_memberships",
         )
     )
-    page = page_of(request, found.order_by("name", "pk"), shown)
+    # By name, the index of names has them in order, but not those of one's places, and with a word, of few of them.
+    dear = "q" in request.GET and not request.user.roles & {*CENTRE_ROLES}
+    page = page_of(request, found.order_by("name", "pk"), shown, dear=dear)
     filtered = any(form.cleaned_data.values())
     context = {"page": page, "form": form, "filtered": filtered, "tabs": tabs(request, request.user)}
     return render(request, "portal/people.html", context)
