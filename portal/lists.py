@@ -32,8 +32,8 @@ class ByKeys(Paginator):  # type: ignore[type-arg]  # it has none at run time
 
     object_list: Any
 
-    def __init__(self, rows: Any, per_page: int, shown: QuerySet[Any] | None = None, **options: Any) -> None:
-        super().__init__(rows, per_page, **options)
+    def __init__(self, rows: Any, per_page: int, shown: QuerySet[Any] | None = None) -> None:
+        super().__init__(rows, per_page)
         self.shown = rows if shown is None else shown
 
     def page(self, number: int | str) -> Any:

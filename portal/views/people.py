@@ -31,7 +31,7 @@ def people(request: PersonRequest) -> HttpResponse:
             to_attr="shown_memberships",
         )
     )
-    # By name, the index of names has them in order, but not those of one's places, and with a word, of few of them.
+    # An index has everybody in the order of names; few of them are of one's own places, and fewer fit a word.
     dear = "q" in request.GET and not request.user.roles & {*CENTRE_ROLES}
     page = page_of(request, found.order_by("name", "pk"), shown, dear=dear)
     filtered = any(form.cleaned_data.values())
