@@ -31,10 +31,10 @@ class AllocationRequestQuerySet(models.QuerySet["AllocationRequest"]):
             m.institution_id for m in user.current_memberships if m.role == Role.INSTITUTION_ADMIN
         ]
         asking = Project.objects.filter(Q(lab__in=labs) | Q(lab__institution__in=institutions))
-        # As with jobs: what fits an OR is counted row by row, so whoever never asked is not asked for.
-        asked = Exists(AllocationRequest.objects.filter(created_by=user))
-        found = list(asking.order_by().values_list("pk", asked))
-        mine = Q(among("project", (pk for pk, _asked in found)))
+        # As with jobs: what fits an OR is counted row by row, so whoever asked nowhere else is not asked for.
+        elsewhere = Exists(AllocationRequest.objects.filter(created_by=user).exclude(project__in=asking))
+        found = list(asking.order_by().values_list("pk", elsewhere))
+        mine = Q(among("project", (pk for pk, _elsewhere in found)))
         if not found or found[0][1]:
             mine |= Q(created_by=user)
         if user.roles & {*CENTRE_ROLES}:
@@ -50,7 +50,9 @@ class AllocationRequestQuerySet(models.QuerySet["AllocationRequest"]):
     def offered_to(self, user: User) -> AllocationRequestQuerySet:
         """Transfers to projects of labs that this person leads, once they were sent: theirs to accept or decline."""
         labs = [m.lab_id for m in user.current_memberships if m.role == Role.PI]
-        return self.filter(kind=AllocationRequest.Kind.TRANSFER, to_project__lab__in=labs).exclude(
+        # That a transfer has a receiver lets a database pass over all that are none, in the receivers' index.
+        transfers = self.filter(kind=AllocationRequest.Kind.TRANSFER, to_project__isnull=False)
+        return transfers.filter(to_project__lab__in=labs).exclude(
             state__in=(AllocationRequest.State.DRAFT, AllocationRequest.State.WITHDRAWN)
         )
 

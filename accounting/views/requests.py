@@ -42,7 +42,9 @@ def requests(request: PersonRequest) -> HttpResponse:
         "form": form,
         "askable": [project for project in projects[: MOST_OFFERED + 1] if may_request(request, project)],
         "most_offered": MOST_OFFERED,
-        "offers": AllocationRequest.objects.offered_to(request.user).unanswered()[:PER_PAGE],
+        "offers": AllocationRequest.objects.offered_to(request.user)
+        .unanswered()
+        .order_by("submitted_at")[:PER_PAGE],
         "may_propose": has_permission(request.user, Permission.REQUEST_HOURS),
     }
     return render(request, "accounting/requests.html", context)
