@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import InvalidPage
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
@@ -129,11 +129,13 @@ class Pages(pagination.PageNumberPagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         self._check_size(request)
         shown = view.shown() if view and view.action == "list" else None
-        self.django_paginator_class = partial(ByKeys, shown=shown)  # type: ignore[assignment]  # makes one
+        paginator = ByKeys(queryset, self.get_page_size(request) or self.page_size, shown)
         try:
-            return super().paginate_queryset(queryset, request, view)
-        except exceptions.NotFound:
+            self.page = paginator.page(self.get_page_number(request, paginator))
+        except InvalidPage:
             raise exceptions.ValidationError({"page": [_("There is no such page.")]}) from None
+        self.request = request
+        return list(self.page)
 
     def _check_size(self, request: Request) -> None:
         size = request.query_params.get("page_size", "1")

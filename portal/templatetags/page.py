@@ -5,7 +5,7 @@ from typing import Any
 
 from django import template
 from django.core.paginator import Page
-from django.forms import BoundField
+from django.forms import BoundField, Select
 from django.forms.boundfield import BoundWidget
 from django.template.context import RequestContext
 from django.template.loader_tags import BLOCK_CONTEXT_KEY
@@ -19,10 +19,6 @@ from portal.words import AGO_TEXTS
 register = template.Library()
 
 CONTROLS = {
-    "select": "form-select",
-    "longselect": "form-select",
-    "selectmultiple": "form-select",
-    "selectortype": "form-select",
     "checkbox": "form-check-input",
     "radioselect": "form-check-input",
     "checkboxselectmultiple": "form-check-input",
@@ -40,7 +36,8 @@ def block_again(context: RequestContext, name: str) -> str:
 def widget(field: BoundField) -> SafeString:
     """The field's control in the stylesheet's dress; Django adds aria-invalid and aria-describedby itself."""
     own = field.field.widget.attrs.get("class", "")
-    dress = CONTROLS.get(field.widget_type, "form-control")
+    usual = "form-select" if isinstance(field.field.widget, Select) else "form-control"
+    dress = CONTROLS.get(field.widget_type, usual)
     return field.as_widget(attrs={"class": f"{dress} {own}".strip()})
 
 

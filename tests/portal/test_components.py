@@ -15,6 +15,7 @@ from django.template import engines
 from django.test import Client, RequestFactory
 
 from portal.charts import Chart, Series
+from portal.forms.selects import PlainSelect
 from portal.templatetags.icons import UnknownIcon
 from portal.words import ago, duration, filesize, grouped, named
 
@@ -188,3 +189,12 @@ def test_a_missing_page_is_the_same_bytes_whatever_was_asked_for(client: Client)
     first, second = client.get("/no/such/page/"), client.get("/another/?secret=1")
     assert (first.status_code, second.status_code) == (404, 404)
     assert first.content == second.content
+
+
+@pytest.mark.parametrize("widget", [forms.Select, PlainSelect, forms.SelectMultiple])
+def test_whatever_one_chooses_from_looks_so(widget: type[forms.Select]) -> None:
+    class Choose(forms.Form):
+        one = forms.ChoiceField(choices=[("a", "A")], widget=widget)
+
+    page = shown("{% load page %}{% widget field %}", field=Choose()["one"])
+    assert 'class="form-select"' in page and 'value="a"' in page
