@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from accounting import ledger
 from accounting.models import Allocation, UsageRecord
+from accounting.periods import Period, month_of
 from accounting.reports import spending
 from accounting.reports.balances import AllocationStanding
+from accounting.reports.programmes import Scope, programme
 from accounting.usage import Attribution, record_runs
 from portal.models import Project, User
 from tests.factories import (
@@ -240,3 +242,10 @@ def test_more_entries_take_no_more_queries(mei: User, used: Allocation) -> None:
 def test_another_lab_of_the_same_institution_is_another_lab(mei: User, used: Allocation) -> None:
     neighbour = ProjectFactory.create(lab=LabFactory.create(institution=used.project.lab.institution))
     assert_like_nowhere(browser(mei), f"/projects/{neighbour.slug}/")
+
+
+def test_what_was_awarded_is_not_less_for_being_used(used: Allocation) -> None:
+    now = timezone.now()
+    period = Period(month_of(now.date() - timedelta(days=30)), month_of(now.date()))
+    found = programme(Scope(), period, as_of=now)
+    assert (found.awarded, found.usage.total.gpu_seconds) == (5000 * HOUR, 8 * HOUR)

@@ -174,3 +174,14 @@ def test_who_leads_many_projects_chooses_among_all(project: Project, ivo: User) 
     page = client.get(LIST).content.decode()
     assert page.count('class="dropdown-item" href="/projects/') == MOST_OFFERED + 1  # and the list of all
     assert "All projects" in page
+
+
+def test_what_one_asked_elsewhere_stays_in_sight(
+    asked: AllocationRequest, firefly: Cluster, ivo: User
+) -> None:
+    assert [*AllocationRequest.objects.visible_to(ivo)] == [asked]
+    AllocationRequestFactory.create(project=ProjectFactory.create(), cluster=firefly)
+    elsewhere = AllocationRequestFactory.create(
+        project=ProjectFactory.create(), cluster=firefly, created_by=ivo
+    )
+    assert {*AllocationRequest.objects.visible_to(ivo)} == {asked, elsewhere}
